@@ -1,0 +1,46 @@
+/** The catalogue of error codes. docs/ERRORS.md has an entry for each; a test holds both together. Alphabetical. */
+
+interface CodeEntry {
+  /** May the same call succeed when it is made again as a whole? */
+  readonly retryable: boolean;
+  /** One sentence: what the code means. */
+  readonly summary: string;
+}
+
+const catalogue = {
+  CLOSED: { retryable: false, summary: "The federation was closed; no more work is taken." },
+  CONFIG_INVALID: { retryable: false, summary: "The configuration is not of the expected form." },
+  CONNECTION_LIMIT: { retryable: true, summary: "No connection came free within the acquire time-out." },
+  CONNECTION_LOST: { retryable: true, summary: "The connection to the database broke while a statement ran; whether it took effect is unknown." },
+  CONNECT_FAILED: { retryable: true, summary: "The database could not be reached or refused the login." },
+  CONSTRAINT_CHECK: { retryable: false, summary: "A check constraint refused the row." },
+  CONSTRAINT_FOREIGN_KEY: { retryable: false, summary: "A foreign key refused the row." },
+  CONSTRAINT_NOT_NULL: { retryable: false, summary: "A column that must have a value got none." },
+  CONSTRAINT_UNIQUE: { retryable: false, summary: "A row with the same unique value exists." },
+  DEADLOCK: { retryable: true, summary: "The database ended this transaction to resolve a deadlock." },
+  GUARD_REFUSED: { retryable: true, summary: "The shard's guard refused a write because the key does not live there (now)." },
+  LOCK_TIMEOUT: { retryable: true, summary: "A lock was not granted in time." },
+  QUERY_FAILED: { retryable: false, summary: "The database refused the statement." },
+  SCHEMA_AUTO_INCREMENT: { retryable: false, summary: "An auto-increment column on a federated or reference table." },
+  SCHEMA_CASCADE: { retryable: false, summary: "A cascade between federated tables on an engine whose cascades fire no triggers." },
+  SCHEMA_COLUMN_INVALID: { retryable: false, summary: "A column's type, length, precision or default is out of bounds." },
+  SCHEMA_FEDERATION_UNKNOWN: { retryable: false, summary: "A table names a federation that the schema does not define." },
+  SCHEMA_FOREIGN_KEY_CLUSTERS: { retryable: false, summary: "A foreign key between tables that can live on different servers." },
+  SCHEMA_FOREIGN_KEY_COLUMNS: { retryable: false, summary: "A foreign key's columns do not match a key of the table it refers to." },
+  SCHEMA_FOREIGN_KEY_TARGET: { retryable: false, summary: "A foreign key refers to a table that the schema does not define." },
+  SCHEMA_FOREIGN_KEY_WITHOUT_KEY: { retryable: false, summary: "A foreign key between federated tables that leaves the distribution key out." },
+  SCHEMA_INDEX_INVALID: { retryable: false, summary: "An index or key names no column, a column twice, an unknown one, or one that cannot be indexed." },
+  SCHEMA_KEY_COLUMN_MISSING: { retryable: false, summary: "A federated table without its distribution column." },
+  SCHEMA_KEY_COLUMN_NULLABLE: { retryable: false, summary: "A distribution column that may be null." },
+  SCHEMA_KEY_NOT_IN_PRIMARY_KEY: { retryable: false, summary: "A federated table whose primary key leaves the distribution column out." },
+  SCHEMA_KEY_NOT_IN_UNIQUE: { retryable: false, summary: "A unique index of a federated table that leaves the distribution column out." },
+  SCHEMA_KEY_TYPE: { retryable: false, summary: "A distribution column whose type is not the federation's key type, or a key type that cannot be one." },
+  SCHEMA_NAME_INVALID: { retryable: false, summary: "A name that not every engine takes, or that is reserved." },
+  SCHEMA_PRIMARY_KEY_MISSING: { retryable: false, summary: "A table without a primary key." },
+  SERIALIZATION: { retryable: true, summary: "The transaction could not be serialized with others." },
+  VALUE_INVALID: { retryable: false, summary: "A value is not of its column's logical type, or outside its range." },
+} as const satisfies Record<string, CodeEntry>;
+
+export type ErrorCode = keyof typeof catalogue;
+
+export const ERROR_CODES: Readonly<Record<ErrorCode, CodeEntry>> = catalogue;

@@ -1,0 +1,183 @@
+/**
+ * The engine contract: everything the floors above know about a database server. An engine is a folder with the same file
+ * names as the others (`sqlite/`, `mysql/`, `postgres/`); what it can do is data (`EngineCapabilities`), so that no floor above asks which
+ * engine it is.
+ *
+ * An `Engine` is an address with options, nothing opened. `open` gives a `Database`: one bounded pool, which connects on first use. A
+ * `Connection` belongs to one caller between `acquire` and `release`. Rows come back raw, as the driver gives them, except that the driver is set up so that
+ * nothing is lost (64-bit integers as bigint, decimals and timestamps as text): a `Codec` turns a raw value into the logical one.
+ */
+import type { DialectAdapter, QueryCompiler } from "kysely";
+import type { ErrorCode } from "../base/error-codes.ts";
+import type { LogicalType } from "../schema/logical-type.ts";
+import type { FederationModel, TableModel } from "../schema/model.ts";
+
+export type EngineName = "sqlite" | "mysql" | "postgres";
+
+export interface DatabaseAddress {
+  /** Two engines with the same identity are the same database. Holds no secret. */
+  readonly identity: string;
+  /** For messages and logs: the URL with the password redacted. */
+  readonly display: string;
+}
+
+export interface PoolOptions {
+  /** Connections at most, at the same time. */
+  readonly connectionsMax: number;
+  /** How long a caller waits for a free connection before CONNECTION_LIMIT. */
+  readonly acquireTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  /** An unused connection is closed after this time. */
+  readonly idleTimeoutMs: number;
+  /** Prepared statements kept for each connection; the least recently used one is closed beyond it. */
+  readonly statementCacheEntries: number;
+}
+
+export const POOL_DEFAULTS: PoolOptions = {
+  connectionsMax: 10,
+  acquireTimeoutMs: 10_000,
+  connectTimeoutMs: 10_000,
+  idleTimeoutMs: 60_000,
+  statementCacheEntries: 256,
+};
+
+export interface Engine {
+  readonly name: EngineName;
+  readonly dialect: EngineDialect;
+  readonly address: DatabaseAddress;
+  /** Where control state lives that must not share the caller's transaction: the same server on other connections, or a second SQLite file. */
+  control(): Engine;
+  open(options: PoolOptions): Database;
+}
+
+/** One database behind one bounded pool. Opens its first connection on first use. */
+export interface Database {
+  readonly engine: Engine;
+  /** Acquires, runs one statement outside any transaction, releases: the hot path. Errors are the driver's own (see `EngineDialect.classify`). */
+  run(statement: Statement): Promise<EngineResult>;
+  acquire(options?: AcquireOptions): Promise<Connection>;
+  /** Waits for connections in use to be released, at most `timeoutMs` (default 10 000), then closes all. Idempotent. */
+  close(timeoutMs?: number): Promise<void>;
+  readonly stats: PoolStats;
+}
+
+export interface PoolStats {
+  readonly open: number;
+  readonly inUse: number;
+  readonly waiting: number;
+}
+
+export interface AcquireOptions {
+  /** `read`: only reads outside a write transaction will run; an engine with one writer may give a reader. Default `write`. */
+  readonly mode?: "read" | "write";
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Statement {
+  readonly sql: string;
+  /** Driver values, made by `Codec.encode` (or null). */
+  readonly parameters: readonly unknown[];
+  /** Prepared by default; false for statements that run once, such as DDL. */
+  readonly prepare?: boolean;
+  /** A plain read: an engine with one writer may run it on a reader. */
+  readonly readOnly?: boolean;
+}
+
+/** A raw row: the driver's values by column name. The receiver may change it in place. */
+export type RawRow = Record<string, unknown>;
+
+export interface EngineResult {
+  readonly rows: RawRow[];
+  /** Rows inserted, changed (matched, not only altered) or deleted; undefined for a read. */
+  readonly affectedRows: bigint | undefined;
+  /** The auto-incremented id of a single-row insert, where the driver tells it. */
+  readonly insertId: bigint | undefined;
+}
+
+export type IsolationLevel = "read uncommitted" | "read committed" | "repeatable read" | "serializable" | "snapshot";
+
+export interface BeginOptions {
+  readonly isolation?: IsolationLevel | undefined;
+  readonly readOnly?: boolean | undefined;
+}
+
+export interface Connection {
+  run(statement: Statement): Promise<EngineResult>;
+  /** Rows in chunks of at most `chunkRows`; ending the iteration early closes the cursor. */
+  stream(statement: Statement, chunkRows: number): AsyncIterable<RawRow[]>;
+  /** A write transaction takes its write lock at once on an engine with one writer. */
+  begin(options?: BeginOptions): Promise<void>;
+  commit(): Promise<void>;
+  rollback(): Promise<void>;
+  savepoint(name: string): Promise<void>;
+  rollbackToSavepoint(name: string): Promise<void>;
+  releaseSavepoint(name: string): Promise<void>;
+  /** Back to the pool; `broken` closes it instead. An open transaction is rolled back. Idempotent. */
+  release(broken?: boolean): void;
+}
+
+/** Between a logical value and the driver's. Null never reaches a codec. */
+export interface Codec {
+  /** The driver's value; VALUE_INVALID (without place: the caller adds it) when the value is not of the type or out of its range. */
+  encode(value: unknown): unknown;
+  /** The logical value of what the driver gave. */
+  decode(raw: unknown): unknown;
+}
+
+export interface EngineCapabilities {
+  /** INSERT … RETURNING (and DELETE … RETURNING); `update` tells whether UPDATE … RETURNING works too. */
+  readonly returning: { readonly insert: boolean; readonly update: boolean; readonly delete: boolean };
+  /** Foreign-key cascades fire the guard's triggers. */
+  readonly cascadesFireTriggers: boolean;
+  readonly transactionalDdl: boolean;
+  /** Writers of different rows run at the same time; false: one writer a database. */
+  readonly concurrentWriters: boolean;
+  readonly parametersMax: number;
+  /** What locks the rows of a select; "" where the write transaction alone locks. */
+  readonly forUpdate: " for update" | "";
+  readonly forShare: " for share" | " lock in share mode" | "";
+  /** `insert` + this + `into … values …` + suffix: a row whose primary or unique key exists is left as it is. */
+  readonly insertIgnore: { readonly verb: string; readonly suffix: string };
+  /** The sum of decimals is exact in SQL (SQLite needs its own aggregates). */
+  readonly exactDecimals: boolean;
+}
+
+/** Why a driver's error happened, in the library's words. */
+export interface ErrorReason {
+  readonly code: ErrorCode;
+  /** For GUARD_REFUSED. */
+  readonly guard?: { readonly reason: GuardReason; readonly table: string; readonly key: string };
+  /** The constraint, where the driver names it. */
+  readonly constraint?: string | undefined;
+  /** The connection cannot be used any more. */
+  readonly fatal: boolean;
+}
+
+/** no_residence: the shard never had the key, or it was purged. not_here: arriving, frozen or gone. key_change: an update of the distribution column. residence_changed: the row was replaced while the guard waited. */
+export type GuardReason = "no_residence" | "not_here" | "key_change" | "residence_changed";
+
+/** The pure part of an engine: text, types and classification. No connection is needed for any of it. */
+export interface EngineDialect {
+  readonly name: EngineName;
+  readonly capabilities: EngineCapabilities;
+  /** Kysely's own compiler and adapter for the engine, new at each call. */
+  createQueryCompiler(): QueryCompiler;
+  createAdapter(): DialectAdapter;
+  codec(type: LogicalType): Codec;
+  /** The codec's raw value for a result column whose logical type is unknown: the engine's natural JavaScript value by the library's rules (64-bit integers bigint, decimals text, …). */
+  decodeNatural(raw: unknown): unknown;
+  /** A name as an identifier: quoted. */
+  quote(name: string): string;
+  /** SQL written with `?` for parameters, in the engine's own placeholders. The text holds no `?` besides. */
+  placeholders(sql: string): string;
+  /** CREATE TABLE IF NOT EXISTS with its keys, checks and foreign keys, and its indexes; each statement may run again without harm. Control tables are TableModels too. */
+  createTable(table: TableModel): string[];
+  /** The guard of one federated table (move-protocol): triggers and functions, each created only if missing or replaced as a whole. */
+  createGuard(table: TableModel, federation: FederationModel): string[];
+  dropTable(name: string): string[];
+  /** A SELECT giving one column `name`: the tables of the connected database (or schema), ours and others'. */
+  readonly listTablesSql: string;
+  /** A SELECT giving one column `name`: its triggers. */
+  readonly listTriggersSql: string;
+  classify(error: unknown): ErrorReason;
+}

@@ -1,0 +1,98 @@
+/**
+ * The control tables of a shard, as table models: the same DDL writer makes them. They stand here, on the engine's floor,
+ * because the guard's triggers read them.
+ *
+ * `tesserae_residence_<federation>`: the shard's own copy of what lives here. `kind` is `p` (a point: one key, in `low`) or `r` (a range from
+ * `low`, inclusive, to `high`, exclusive; null is unbounded). A range without lower bound has the smallest value of the key's type as `low`. A
+ * point wins over the range around it.
+ * `tesserae_log_<federation>`: the guard's change log of keys in state `leaving`: table and primary key (as JSON text) of each changed row.
+ * `tesserae_meta`: versions and fingerprints by name.
+ */
+import type { LogicalType } from "../schema/logical-type.ts";
+import type { ColumnModel, FederationModel, IndexModel, TableModel } from "../schema/model.ts";
+
+/** The version of all control tables; raised with each change of their layout. */
+export const CONTROL_VERSION = 1;
+
+export const META_TABLE = "tesserae_meta";
+
+export const residenceTableName = (federation: string): string => `tesserae_residence_${federation}`;
+export const logTableName = (federation: string): string => `tesserae_log_${federation}`;
+
+/** `arriving` → `here` → `leaving` → `frozen` → `gone`. Writes pass in `here` and `leaving` alone. */
+export type ResidenceState = "arriving" | "here" | "leaving" | "frozen" | "gone";
+
+const shortText = (length: number): LogicalType => ({ kind: "text", length, caseInsensitive: false });
+
+function column(name: string, type: LogicalType, options: Partial<ColumnModel> = {}): ColumnModel {
+  return { name, type, nullable: false, default: undefined, id: undefined, ...options };
+}
+
+/** A control table's model from its columns; control tables are global tables without foreign keys. */
+export function controlTable(name: string, columns: readonly ColumnModel[], primaryKey: readonly string[], indexes: readonly IndexModel[] = []): TableModel {
+  return Object.freeze({
+    name,
+    kind: "global" as const,
+    federation: undefined,
+    keyColumn: undefined,
+    columns,
+    column: new Map(columns.map((entry) => [entry.name, entry])),
+    primaryKey,
+    uniques: [],
+    indexes,
+    foreignKeys: [],
+  });
+}
+
+export const controlColumn = column;
+
+export function metaTable(): TableModel {
+  return controlTable(META_TABLE, [column("name", shortText(120)), column("value", shortText(4000))], ["name"]);
+}
+
+export function residenceTable(federation: FederationModel): TableModel {
+  return controlTable(
+    residenceTableName(federation.name),
+    [
+      column("kind", shortText(1)),
+      column("low", federation.key),
+      column("high", federation.key, { nullable: true }),
+      column("epoch", { kind: "bigint" }),
+      column("state", shortText(10)),
+      column("token", { kind: "bigint" }, { default: { kind: "value", value: 0n } }),
+    ],
+    ["kind", "low"],
+  );
+}
+
+export function logTable(federation: FederationModel): TableModel {
+  return controlTable(
+    logTableName(federation.name),
+    [
+      column("id", { kind: "bigint" }, { id: { kind: "autoIncrement" } }),
+      column("key_value", federation.key),
+      column("table_name", shortText(64)),
+      column("primary_key", { kind: "text", length: undefined, caseInsensitive: false }),
+    ],
+    ["id"],
+  );
+}
+
+/** All control tables of a shard. */
+export function shardControlTables(federations: Iterable<FederationModel>): TableModel[] {
+  return [metaTable(), ...[...federations].flatMap((federation) => [residenceTable(federation), logTable(federation)])];
+}
+
+/** The smallest value of a key type: the `low` of a range that is unbounded below. */
+export function smallestKey(type: LogicalType): bigint | string | Uint8Array {
+  switch (type.kind) {
+    case "bigint":
+      return -(2n ** 63n);
+    case "uuid":
+      return "00000000-0000-0000-0000-000000000000";
+    case "bytes":
+      return new Uint8Array(0);
+    default:
+      return "";
+  }
+}

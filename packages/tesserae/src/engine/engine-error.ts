@@ -1,0 +1,24 @@
+/** A driver's error as the library's: code and retryability by the engine's own classification, the driver's error as the cause. */
+import { type ErrorPlace, TesseraeError } from "../base/errors.ts";
+import type { EngineDialect, GuardReason } from "./contract.ts";
+
+const GUARD_SENTENCES: Record<GuardReason, string> = {
+  no_residence: "does not live on this shard",
+  not_here: "does not live on this shard now (it is arriving, frozen or gone)",
+  key_change: "may not change: the distribution key of a row is fixed. Insert the row under the other key and delete this one",
+  residence_changed: "changed its residence while the statement waited; run the transaction again",
+};
+
+/** Gives TesseraeErrors back with `place` added, and turns anything else into one. */
+export function toEngineError(error: unknown, dialect: EngineDialect, place: ErrorPlace): TesseraeError {
+  if (error instanceof TesseraeError) return error.at(place);
+  const reason = dialect.classify(error);
+  const text = error instanceof Error ? error.message : String(error);
+  if (reason.guard !== undefined) {
+    const { guard } = reason;
+    const message = `The guard of table "${guard.table}" refused the write: key ${guard.key} ${GUARD_SENTENCES[guard.reason]}.`;
+    const retryable = guard.reason !== "key_change";
+    return new TesseraeError("GUARD_REFUSED", message, { ...place, table: guard.table, key: guard.key, retryable, cause: error });
+  }
+  return new TesseraeError(reason.code, `${text}`, { ...place, cause: error });
+}

@@ -1,0 +1,8 @@
+/** The published entry of the library. */
+export { ERROR_CODES, type ErrorCode } from "./base/error-codes.ts";
+export { isTesseraeError, TesseraeError } from "./base/errors.ts";
+export { bigint, boolean, bytes, type Column, date, decimal, double, int, json, text, timestamp, uuid } from "./schema/column.ts";
+export { defineSchema, type Schema } from "./schema/define-schema.ts";
+export type { KeyValue, LogicalType } from "./schema/logical-type.ts";
+export type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";
+export { federated, global, reference } from "./schema/table.ts";

@@ -1,0 +1,162 @@
+/**
+ * `defineSchema`: turns the definitions into the checked model. Every rule of federation that can be broken in a definition
+ * is checked here, so that a schema which passes can be spread over many servers without a change. The rules are in `rules.ts`.
+ */
+import { TesseraeError } from "../base/errors.ts";
+import type { AnyColumn, TableDefinition } from "./table.ts";
+import { type ColumnModel, DEFAULT_FEDERATION, type FederationModel, type ForeignKeyModel, type IdModel, type IndexModel, type SchemaModel, type TableModel } from "./model.ts";
+import type { KeyColumn, Tables } from "./row-types.ts";
+import { checkFederationKey, checkName, checkSchema, checkTable } from "./rules.ts";
+
+/** A schema as `defineSchema` returns it: the model, and the definitions for the row types. */
+export interface Schema<T extends Tables = Tables, F extends Readonly<Record<string, KeyColumn>> = Readonly<Record<string, KeyColumn>>> {
+  readonly model: SchemaModel;
+  /** Types only. */
+  readonly $tables: T;
+  /** Types only. */
+  readonly $federations: F;
+}
+
+/**
+ * Defines a schema with one federation (`key`), or with several (`federations`). Raises a `SCHEMA_…` error that names the table and the column
+ * for each rule that is broken; the first one found is raised.
+ *
+ * @example
+ * ```ts
+ * import { bigint, defineSchema, federated, global, text } from "tesserae";
+ *
+ * const schema = defineSchema({
+ *   key: bigint(),
+ *   tables: {
+ *     users: global({ id: bigint().ticket(), name: text(64).unique() }),
+ *     notes: federated("user_id", { id: bigint().ticket(), user_id: bigint(), body: text() }),
+ *   },
+ * });
+ * ```
+ */
+export function defineSchema<const T extends Tables, K extends KeyColumn>(definition: { readonly key: K; readonly tables: T }): Schema<T, { readonly default: K }>;
+export function defineSchema<const T extends Tables, const F extends Readonly<Record<string, KeyColumn>>>(definition: {
+  readonly federations: F;
+  readonly tables: T;
+}): Schema<T, F>;
+export function defineSchema(definition: { readonly key?: KeyColumn; readonly federations?: Readonly<Record<string, KeyColumn>>; readonly tables: Tables }): Schema {
+  const federations = readFederations(definition);
+  const unordered = new Map<string, TableModel>();
+  for (const [name, table] of Object.entries(definition.tables)) {
+    checkName(name, { table: name });
+    unordered.set(name, readTable(name, table));
+  }
+  const tables = new Map<string, TableModel>();
+  for (const [name, table] of unordered) {
+    const complete = Object.freeze({ ...table, foreignKeys: readForeignKeys(table, definition.tables[name] as TableDefinition, unordered) });
+    checkTable(complete, federations);
+    tables.set(name, complete);
+  }
+  const model: SchemaModel = Object.freeze({ federations, tables: inReferenceOrder(tables) });
+  checkSchema(model);
+  return Object.freeze({ model, $tables: definition.tables, $federations: definition.federations ?? { default: definition.key as KeyColumn } });
+}
+
+function readFederations(definition: { readonly key?: KeyColumn; readonly federations?: Readonly<Record<string, KeyColumn>> }): Map<string, FederationModel> {
+  const { key, federations } = definition;
+  if ((key === undefined) === (federations === undefined)) {
+    throw new TesseraeError("SCHEMA_KEY_TYPE", "Give defineSchema either `key` (one federation) or `federations` (several, by name), not both and not neither.");
+  }
+  const columns = federations ?? { [DEFAULT_FEDERATION]: key as KeyColumn };
+  const result = new Map<string, FederationModel>();
+  for (const [name, column] of Object.entries(columns)) {
+    checkName(name, { federation: name });
+    checkFederationKey(name, column.spec.type);
+    result.set(name, Object.freeze({ name, key: column.spec.type }));
+  }
+  if (result.size === 0) throw new TesseraeError("SCHEMA_KEY_TYPE", "`federations` names no federation. Name at least one: federations: { users: bigint() }.");
+  return result;
+}
+
+function readTable(name: string, table: TableDefinition): TableModel {
+  const columns = Object.entries<AnyColumn>(table.columns).map(([columnName, column]) => readColumn(name, columnName, column));
+  const keyColumn = table.kind === "federated" ? table.on : undefined;
+  const primaryKey = table.options.primaryKey ?? (keyColumn === undefined || keyColumn === "id" ? ["id"] : [keyColumn, "id"]);
+  const uniqueColumns = Object.entries<AnyColumn>(table.columns).flatMap(([columnName, column]) => (column.spec.unique ? [[columnName]] : []));
+  return Object.freeze({
+    name,
+    kind: table.kind,
+    federation: table.kind === "federated" ? (table.options.federation ?? DEFAULT_FEDERATION) : undefined,
+    keyColumn,
+    columns,
+    column: new Map(columns.map((column) => [column.name, column])),
+    primaryKey,
+    uniques: [...uniqueColumns, ...(table.options.unique ?? [])].map((list) => readIndex(name, list, "key")),
+    indexes: (table.options.indexes ?? []).map((list) => readIndex(name, list, "idx")),
+    foreignKeys: [],
+  });
+}
+
+function readColumn(table: string, name: string, column: AnyColumn): ColumnModel {
+  checkName(name, { table, column: name });
+  const { type, nullable, id } = column.spec;
+  const model: IdModel | undefined = id?.kind === "ticket" ? { kind: "ticket", sequence: id.sequence ?? table } : id;
+  return Object.freeze({ name, type, nullable, default: column.spec.default, id: model });
+}
+
+function readIndex(table: string, columns: readonly string[], suffix: string): IndexModel {
+  return Object.freeze({ name: derivedName([table, ...columns, suffix]), columns });
+}
+
+/**
+ * `references("sheets")` on a federated table carries the key: (user_id, sheet_id) → (user_id, id), since `id` alone is unique
+ * nowhere on a shard.
+ */
+function readForeignKeys(table: TableModel, definition: TableDefinition, tables: ReadonlyMap<string, TableModel>): ForeignKeyModel[] {
+  const fromColumns = Object.entries<AnyColumn>(definition.columns).flatMap(([name, column]) => {
+    const reference = column.spec.references;
+    if (reference === undefined) return [];
+    const target = tables.get(reference.table);
+    const referenced = reference.column ?? "id";
+    const carriesKey = target?.kind === "federated" && table.kind === "federated" && target.federation === table.federation && name !== table.keyColumn;
+    return [
+      {
+        columns: carriesKey ? [table.keyColumn as string, name] : [name],
+        table: reference.table,
+        referencedColumns: carriesKey ? [target.keyColumn as string, referenced] : [referenced],
+        onDelete: reference.onDelete,
+        onUpdate: reference.onUpdate,
+      },
+    ];
+  });
+  const fromOptions = (definition.options.foreignKeys ?? []).map((key) => ({
+    columns: key.columns,
+    table: key.references.table,
+    referencedColumns: key.references.columns,
+    onDelete: key.onDelete ?? ("no action" as const),
+    onUpdate: key.onUpdate ?? ("no action" as const),
+  }));
+  return [...fromColumns, ...fromOptions].map((key) => Object.freeze({ name: derivedName([table.name, ...key.columns, "fkey"]), ...key }));
+}
+
+/** A name of at most 60 characters; a longer one is cut and ends with a checksum of the whole, so that two long names stay two. */
+export function derivedName(parts: readonly string[]): string {
+  const name = parts.join("_");
+  if (name.length <= 60) return name;
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193) >>> 0;
+  return `${name.slice(0, 51)}_${hash.toString(16).padStart(8, "0")}`;
+}
+
+/** Tables after those they refer to; tables that refer to each other keep the order of the definition. */
+function inReferenceOrder(tables: ReadonlyMap<string, TableModel>): Map<string, TableModel> {
+  const ordered = new Map<string, TableModel>();
+  const visiting = new Set<string>();
+  const visit = (table: TableModel): void => {
+    if (ordered.has(table.name) || visiting.has(table.name)) return;
+    visiting.add(table.name);
+    for (const key of table.foreignKeys) {
+      const target = tables.get(key.table);
+      if (target !== undefined) visit(target);
+    }
+    ordered.set(table.name, table);
+  };
+  for (const table of tables.values()) visit(table);
+  return ordered;
+}
+

@@ -1,0 +1,60 @@
+import { Kysely, type Insertable, type Selectable, type Updateable } from "kysely";
+import { describe, expectTypeOf, it } from "vitest";
+import { bigint, decimal, defineSchema, federated, global, json, reference, text, timestamp, uuid, type KeyOf, type MainDatabase, type ShardDatabase } from "../../src/index.ts";
+
+const schema = defineSchema({
+  key: bigint(),
+  tables: {
+    users: global({ id: bigint().ticket(), name: text(64).unique(), created: timestamp().defaultNow() }),
+    themes: reference({ id: bigint(), label: text(64) }),
+    sheets: federated("user_id", { id: bigint().ticket(), user_id: bigint(), label: text(255) }),
+    dots: federated(
+      "user_id",
+      { id: bigint().ticket(), user_id: bigint(), sheet_id: bigint().references("sheets"), lat: decimal(9, 6), details: json<{ a: number }>().nullable(), seen: timestamp(6) },
+      { indexes: [["user_id", "seen"]] },
+    ),
+  },
+});
+type Main = MainDatabase<typeof schema.$tables>;
+type Shard = ShardDatabase<typeof schema.$tables, "default">;
+
+describe("row types", () => {
+  it("puts each table into the database of its cluster", () => {
+    expectTypeOf<keyof Main>().toEqualTypeOf<"users" | "themes">();
+    expectTypeOf<keyof Shard>().toEqualTypeOf<"themes" | "sheets" | "dots">();
+  });
+
+  it("infers select, insert and update types", () => {
+    expectTypeOf<Selectable<Shard["dots"]>>().toEqualTypeOf<{ id: bigint; user_id: bigint; sheet_id: bigint; lat: string; details: { a: number } | null; seen: string }>();
+    expectTypeOf<Insertable<Main["users"]>>().toEqualTypeOf<{ id: bigint; name: string; created?: Date | undefined }>();
+    expectTypeOf<Insertable<Shard["sheets"]>>().toEqualTypeOf<{ id: bigint; user_id?: bigint | undefined; label: string }>();
+    expectTypeOf<Updateable<Shard["sheets"]>>().toEqualTypeOf<{ id?: bigint | undefined; label?: string | undefined }>();
+  });
+
+  it("types the key, and several federations", () => {
+    expectTypeOf<KeyOf<(typeof schema.$federations)["default"]>>().toEqualTypeOf<bigint>();
+    const two = defineSchema({
+      federations: { users: bigint(), blogs: uuid() },
+      tables: {
+        posts: federated("blog_id", { id: uuid().uuidv7(), blog_id: uuid() }, { federation: "blogs" }),
+        notes: federated("user_id", { id: bigint(), user_id: bigint() }, { federation: "users" }),
+      },
+    });
+    expectTypeOf<keyof ShardDatabase<typeof two.$tables, "blogs">>().toEqualTypeOf<"posts">();
+    expectTypeOf<KeyOf<(typeof two.$federations)["blogs"]>>().toEqualTypeOf<string>();
+  });
+
+  it("gives Kysely databases in which the other cluster's tables cannot be named", () => {
+    const check = (main: Kysely<Main>, shard: Kysely<Shard>) => {
+      shard.selectFrom("dots").select(["id", "lat"]);
+      main.selectFrom("users").selectAll();
+      // @ts-expect-error a federated table is not on main
+      main.selectFrom("dots");
+      // @ts-expect-error a global table is not on a shard
+      shard.selectFrom("users");
+      // @ts-expect-error the distribution column never changes
+      shard.updateTable("dots").set({ user_id: 1n });
+    };
+    expectTypeOf(check).toBeFunction();
+  });
+});
