@@ -17,6 +17,8 @@ export type EngineName = "sqlite" | "mysql" | "postgres";
 export interface DatabaseAddress {
   /** Two engines with the same identity are the same database. Holds no secret. */
   readonly identity: string;
+  /** The server the database is on (`mysql://host:port`; a SQLite file is its own server): the connection budget is counted for each. */
+  readonly server: string;
   /** For messages and logs: the URL with the password redacted. */
   readonly display: string;
 }
