@@ -1,0 +1,50 @@
+/**
+ * The connection budget: how many connections an installation may open on each server. processes × pool, summed over the databases a
+ * server holds.
+ */
+import { TesseraeError } from "../base/errors.ts";
+import type { Topology, TopologyTarget } from "./topology.ts";
+
+export interface BudgetOptions {
+  /** Application processes that use this configuration; 1 unless said. */
+  readonly processes: number;
+  /** Connections of each pool. */
+  readonly poolMax: number;
+  /** Connections of main's reserved pool for control state. */
+  readonly controlPoolMax: number;
+  /** Connections each server grants this installation; undefined: not checked. */
+  readonly serverMax: number | undefined;
+}
+
+export interface ServerBudget {
+  readonly server: string;
+  /** The pools on this server: `main`, `control`, `shard 1`, … */
+  readonly pools: readonly string[];
+  /** Connections all processes together may open. */
+  readonly connectionsMax: number;
+}
+
+/** States the budget for each server; raises CONFIG_BUDGET when it exceeds `serverMax`. */
+export function connectionBudget<T extends TopologyTarget>(topology: Topology<T>, options: BudgetOptions): ServerBudget[] {
+  const servers = new Map<string, { pools: string[]; perProcess: number }>();
+  const add = (target: TopologyTarget, pool: string, size: number): void => {
+    const entry = servers.get(target.address.server) ?? { pools: [], perProcess: 0 };
+    entry.pools.push(pool);
+    entry.perProcess += size;
+    servers.set(target.address.server, entry);
+  };
+  add(topology.main, "main", options.poolMax);
+  add(topology.main, "control", options.controlPoolMax);
+  // Main as a shard shares main's pool.
+  for (const shard of topology.shards.values()) if (!shard.isMain) add(shard.primary, `shard ${shard.id}`, options.poolMax);
+  const budget = [...servers].map(([server, { pools, perProcess }]) => ({ server, pools, connectionsMax: perProcess * options.processes }));
+  for (const { server, pools, connectionsMax } of budget) {
+    if (options.serverMax === undefined || connectionsMax <= options.serverMax) continue;
+    throw new TesseraeError(
+      "CONFIG_BUDGET",
+      `${options.processes} processes with the pools ${pools.join(", ")} may open ${connectionsMax} connections on ${server}; budget.serverConnectionsMax allows ${options.serverMax}. ` +
+        "Lower pool.connectionsMax, run fewer processes, or put a pooler between.",
+    );
+  }
+  return budget;
+}
