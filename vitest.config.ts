@@ -18,6 +18,7 @@ export default defineConfig({
     pool: "forks",
     execArgv: ["--conditions=tesserae-source", "--disable-warning=ExperimentalWarning"],
     globalSetup: ["packages/test-support/src/vitest-setup.ts"],
+    setupFiles: ["packages/test-support/src/vitest-worker.ts"],
     testTimeout: 30_000,
     hookTimeout: 120_000,
     // A test that asserts nothing, or is marked `only`, must not make a run green by mistake.

@@ -1,0 +1,18 @@
+/** Private database servers and fresh databases, for tests and benches. */
+export { freshName, runAsAdmin } from "./administration.ts";
+export { findBinary, type Program, requireBinary } from "./binaries.ts";
+export {
+  ENGINE_NAMES,
+  type EngineName,
+  type FreshDatabases,
+  type FreshDatabasesOptions,
+  forEachEngine,
+  freshDatabases,
+  type TestEngine,
+  whyUnavailable,
+} from "./fresh-databases.ts";
+export { installServers, missingPackages } from "./installation.ts";
+export { startMariaDb } from "./mariadb.ts";
+export { startPostgres } from "./postgres.ts";
+export type { DatabaseServer, PrivateServer, ServerAddress, ServerEngine, ServerOptions } from "./server.ts";
+export { ServerSet, sharedServer, stopSharedServers } from "./shared-servers.ts";

@@ -1,0 +1,90 @@
+/** Private MariaDB servers. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import mysql from "mysql2/promise";
+import { requireBinary } from "./binaries.ts";
+import { startPrivateServer } from "./private-server.ts";
+import {
+  ADMIN_PASSWORD,
+  APPLICATION,
+  type PrivateServer,
+  type ServerAddress,
+  type ServerOptions,
+} from "./server.ts";
+import { findRunner, makeServerFolder, removeFolder, runToEnd } from "./server-process.ts";
+
+const ADMIN = "tesserae_admin";
+
+/** Runs at each start, so every statement must bear being run again. The application gets every database and no global privilege. */
+const INITIAL_STATEMENTS = `
+CREATE USER IF NOT EXISTS '${ADMIN}'@'%' IDENTIFIED BY '${ADMIN_PASSWORD}';
+GRANT ALL PRIVILEGES ON *.* TO '${ADMIN}'@'%' WITH GRANT OPTION;
+CREATE USER IF NOT EXISTS '${APPLICATION.user}'@'%' IDENTIFIED BY '${APPLICATION.password}';
+GRANT ALL PRIVILEGES ON \`%\`.* TO '${APPLICATION.user}'@'%';
+`;
+
+/** Starts a MariaDB server on a free port of 127.0.0.1. */
+export async function startMariaDb(options: ServerOptions = {}): Promise<PrivateServer> {
+  const mariadbd = requireBinary("mariadbd");
+  const install = requireBinary("mariadb-install-db");
+  const runner = findRunner(["mysql", "nobody"]);
+  const folder = makeServerFolder("tesserae-mariadb-", runner);
+  const data = join(folder, "data");
+  const initFile = join(folder, "init.sql");
+  try {
+    // One statement a line: MariaDB reads the file line by line.
+    writeFileSync(initFile, INITIAL_STATEMENTS.trimStart());
+    const setUp = [
+      "--no-defaults",
+      `--datadir=${data}`,
+      "--auth-root-authentication-method=normal",
+      "--skip-test-db",
+    ];
+    await runToEnd(install, setUp, runner);
+  } catch (error) {
+    removeFolder(folder);
+    throw error;
+  }
+  const settings: Record<string, string> = {
+    "bind-address": "127.0.0.1",
+    "max-connections": `${options.maxConnections ?? 400}`,
+    // What Debian's packages set; the server's own default is latin1.
+    "character-set-server": "utf8mb4",
+    "collation-server": "utf8mb4_general_ci",
+    ...(options.durability === "relaxed" ? { "innodb-flush-log-at-trx-commit": "2" } : {}),
+    ...options.settings,
+  };
+  const address = (port: number): ServerAddress => ({
+    engine: "mysql",
+    host: "127.0.0.1",
+    port,
+    ...APPLICATION,
+    adminUser: ADMIN,
+    adminPassword: ADMIN_PASSWORD,
+  });
+  return startPrivateServer({
+    folder,
+    address,
+    shutdownSignal: "SIGTERM",
+    launch: (port) => ({
+      command: mariadbd,
+      args: [
+        "--no-defaults",
+        `--datadir=${data}`,
+        `--port=${port}`,
+        `--socket=${join(folder, "mysql.sock")}`,
+        `--pid-file=${join(folder, "mysql.pid")}`,
+        `--init-file=${initFile}`,
+        "--skip-name-resolve",
+        ...Object.entries(settings).map(([name, value]) => `--${name}=${value}`),
+      ],
+      folder,
+      runner,
+      killSignal: "SIGKILL",
+    }),
+    async ping({ host, port, user, password }) {
+      const connection = await mysql.createConnection({ host, port, user, password, connectTimeout: 2000 });
+      await connection.end();
+    },
+  });
+}

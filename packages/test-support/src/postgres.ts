@@ -1,0 +1,95 @@
+/** Private PostgreSQL servers. */
+import { chownSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import pg from "pg";
+import { runAsAdmin } from "./administration.ts";
+import { requireBinary } from "./binaries.ts";
+import { startPrivateServer } from "./private-server.ts";
+import {
+  ADMIN_PASSWORD,
+  APPLICATION,
+  type PrivateServer,
+  type ServerAddress,
+  type ServerOptions,
+} from "./server.ts";
+import { findRunner, makeServerFolder, removeFolder, runToEnd } from "./server-process.ts";
+
+const ADMIN = "postgres";
+
+/** Starts a PostgreSQL server on a free port of 127.0.0.1. */
+export async function startPostgres(options: ServerOptions = {}): Promise<PrivateServer> {
+  const postgres = requireBinary("postgres");
+  const initdb = requireBinary("initdb");
+  const runner = findRunner(["postgres", "nobody"]);
+  const folder = makeServerFolder("tesserae-postgres-", runner);
+  const data = join(folder, "data");
+  const passwordFile = join(folder, "password");
+  try {
+    writeFileSync(passwordFile, ADMIN_PASSWORD, { mode: 0o600 });
+    if (runner !== undefined) chownSync(passwordFile, runner.uid, runner.gid);
+    // A default collation that sorts as people do: text that must sort by code point has to say so, and a test sees it if it does not.
+    const collation = ["--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"];
+    const login = ["-U", ADMIN, "-A", "scram-sha-256", `--pwfile=${passwordFile}`];
+    await runToEnd(initdb, ["-D", data, "--no-sync", "--no-instructions", ...login, ...collation], runner);
+    rmSync(passwordFile);
+  } catch (error) {
+    removeFolder(folder);
+    throw error;
+  }
+  const settings: Record<string, string> = {
+    listen_addresses: "127.0.0.1",
+    unix_socket_directories: folder,
+    max_connections: `${options.maxConnections ?? 400}`,
+    ...(options.durability === "relaxed" ? { synchronous_commit: "off" } : {}),
+    ...options.settings,
+  };
+  const address = (port: number): ServerAddress => ({
+    engine: "postgres",
+    host: "127.0.0.1",
+    port,
+    ...APPLICATION,
+    adminUser: ADMIN,
+    adminPassword: ADMIN_PASSWORD,
+  });
+  const server = await startPrivateServer({
+    folder,
+    address,
+    shutdownSignal: "SIGINT",
+    launch: (port) => ({
+      command: postgres,
+      args: [
+        "-D",
+        data,
+        "-p",
+        `${port}`,
+        ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+      ],
+      folder,
+      runner,
+      // The immediate shutdown: no checkpoint, so the next start recovers as after a crash. SIGKILL would leave shared memory behind.
+      killSignal: "SIGQUIT",
+    }),
+    async ping({ host, port, adminUser: user, adminPassword: password }) {
+      const client = new pg.Client({
+        host,
+        port,
+        user,
+        password,
+        database: "postgres",
+        connectionTimeoutMillis: 2000,
+      });
+      client.on("error", () => {});
+      await client.connect();
+      await client.end();
+    },
+  });
+  try {
+    await runAsAdmin(server, [
+      `create role "${APPLICATION.user}" login createdb password '${APPLICATION.password}'`,
+    ]);
+    return server;
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
