@@ -1,0 +1,150 @@
+/**
+ * Addresses of database servers: URLs with secrets taken from the environment, read into their parts, and shown without the
+ * password. The server engines and the topology share this file.
+ */
+import { TesseraeError } from "../base/errors.ts";
+import type { DatabaseAddress } from "./contract.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
+
+/** Replaces each `${NAME}` by the environment variable's value; CONFIG_ENV_MISSING names the first one that is not set. */
+export function expandEnvironment(text: string, environment: Environment = process.env): string {
+  return text.replace(VARIABLE, (_, name: string) => variable(name, environment));
+}
+
+function variable(name: string, environment: Environment): string {
+  const value = environment[name];
+  if (value !== undefined) return value;
+  throw new TesseraeError(
+    "CONFIG_ENV_MISSING",
+    `The configuration uses \${${name}}, but the environment variable ${name} is not set. Set it, or write the value.`,
+  );
+}
+
+/** A server URL in its parts, decoded. */
+export interface ServerUrl {
+  readonly scheme: string;
+  /** Lower case; without the brackets of an IPv6 address. */
+  readonly host: string;
+  readonly port: number;
+  readonly user: string | undefined;
+  readonly password: string | undefined;
+  readonly database: string | undefined;
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
+export interface ServerUrlDefaults {
+  /** The schemes that the engine takes, without the colon; the first one is named in messages. */
+  readonly schemes: readonly string[];
+  readonly port: number;
+}
+
+/**
+ * Reads `scheme://user:password@host:port/database?name=value`, after `${NAME}` was replaced. A variable in the place of the user or the password holds
+ * the plain secret, with whatever characters; anywhere else it is taken as it is, so a whole URL may come from a variable. CONFIG_INVALID
+ * when the text is not such a URL.
+ */
+export function parseServerUrl(
+  text: string,
+  defaults: ServerUrlDefaults,
+  environment: Environment = process.env,
+): ServerUrl {
+  const expanded = expandUrl(text, environment);
+  const form = `${defaults.schemes[0]}://user:password@host:port/database`;
+  let url: URL;
+  try {
+    url = new URL(expanded);
+  } catch {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `"${redactUrl(expanded)}" is not a URL. Write ${form}; percent-encode special characters of the password, or take it from the environment: \${NAME}.`,
+    );
+  }
+  const scheme = url.protocol.slice(0, -1);
+  if (!defaults.schemes.includes(scheme) || url.hostname === "") {
+    throw new TesseraeError("CONFIG_INVALID", `"${redactUrl(expanded)}" is not of the form ${form}.`);
+  }
+  const path = decode(url.pathname.slice(1), expanded);
+  if (path.includes("/")) {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `"${redactUrl(expanded)}" names more than one database: "${path}".`,
+    );
+  }
+  return {
+    scheme,
+    host: decode(url.hostname, expanded)
+      .toLowerCase()
+      .replace(/^\[|\]$/g, ""),
+    port: url.port === "" ? defaults.port : Number(url.port),
+    user: url.username === "" ? undefined : decode(url.username, expanded),
+    password: url.password === "" ? undefined : decode(url.password, expanded),
+    database: path === "" ? undefined : path,
+    parameters: new Map(url.searchParams),
+  };
+}
+
+function decode(part: string, whole: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `"${redactUrl(whole)}" holds a % that is not followed by two hexadecimal digits. Write %25 for a percent sign.`,
+    );
+  }
+}
+
+/** The credentials stand before the last @ in front of the first slash; values put there are percent-encoded. */
+function expandUrl(text: string, environment: Environment): string {
+  const credentials = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*@/i.exec(text)?.[0] ?? "";
+  const encoded = credentials.replace(VARIABLE, (_, name: string) =>
+    encodeURIComponent(variable(name, environment)),
+  );
+  return encoded + expandEnvironment(text.slice(credentials.length), environment);
+}
+
+const HIDDEN = "***";
+const SECRET_NAME = "[a-z_-]*(?:password|passwd|passphrase|pwd|secret|token)";
+const SECRET_PARAMETER = new RegExp(
+  `((?:^|[?&;,\\s{])(?:${SECRET_NAME}\\s*=|["']${SECRET_NAME}["']\\s*:)\\s*)(?:"[^"]*"|'[^']*'|[^&#;,\\s"'}]+)`,
+  "gi",
+);
+
+/** The text with every password replaced by `***`: in URLs (also ones that do not parse), in query parameters and in `name=value` lists. */
+export function redactUrl(text: string): string {
+  // A text that is a URL as a whole may hold anything before its last @; inside a sentence a URL ends at a blank.
+  const alone = /^\s*[a-z][a-z0-9+.-]*:\/\//i.test(text) && !/\s[a-z][a-z0-9+.-]*:\/\//i.test(text);
+  const credentials = alone
+    ? /([a-z][a-z0-9+.-]*:\/\/[^:/?#@]*):[\s\S]*@/gi
+    : /([a-z][a-z0-9+.-]*:\/\/[^\s:/?#@]*):(?:(?!:\/\/)\S)*@/gi;
+  return text.replace(credentials, `$1:${HIDDEN}@`).replace(SECRET_PARAMETER, `$1${HIDDEN}`);
+}
+
+export interface ServerLocation {
+  /** The scheme to show and to identify by; one an engine, whatever the URL said. */
+  readonly scheme: string;
+  readonly host: string;
+  readonly port: number;
+  readonly user: string | undefined;
+  readonly password: string | undefined;
+  readonly database: string;
+}
+
+const LOOPBACK = new Set(["localhost", "127.0.0.1", "::1"]);
+
+/** What identifies the database (the user does not), and what to show. */
+export function serverAddress(location: ServerLocation): DatabaseAddress {
+  const { scheme, port, user, password, database } = location;
+  const host = location.host.toLowerCase();
+  const shownHost = host.includes(":") ? `[${host}]` : host;
+  const credentials =
+    user === undefined ? "" : `${encodeURIComponent(user)}${password === undefined ? "" : `:${HIDDEN}`}@`;
+  const path = encodeURIComponent(database);
+  return Object.freeze({
+    identity: `${scheme}://${LOOPBACK.has(host) ? "localhost" : shownHost}:${port}/${path}`,
+    display: `${scheme}://${credentials}${shownHost}:${port}/${path}`,
+  });
+}
