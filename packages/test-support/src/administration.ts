@@ -17,23 +17,33 @@ function urlOf(address: ServerAddress, user: string, password: string, database:
   return `${scheme}://${user}:${encodeURIComponent(password)}@${address.host}:${address.port}/${database}`;
 }
 
-/** Runs statements as the superuser on one connection of their own. */
+type Rows = readonly Readonly<Record<string, unknown>>[];
+
+/** Runs one statement as the superuser and returns its rows. */
+export async function queryAsAdmin(
+  address: ServerAddress,
+  statement: string,
+  database?: string,
+): Promise<Rows> {
+  return (await runAsAdmin(address, [statement], database))[0] ?? [];
+}
+
+/** Runs statements as the superuser on one connection of their own. Returns the rows of each. */
 export async function runAsAdmin(
   address: ServerAddress,
   statements: readonly string[],
   database?: string,
-): Promise<void> {
+): Promise<readonly Rows[]> {
   const { host, port, adminUser: user, adminPassword: password } = address;
+  const results: Rows[] = [];
   if (address.engine === "mysql") {
-    const connection = await mysql.createConnection({
-      host,
-      port,
-      user,
-      password,
-      ...(database === undefined ? {} : { database }),
-    });
+    const place = database === undefined ? {} : { database };
+    const connection = await mysql.createConnection({ host, port, user, password, ...place });
     try {
-      for (const statement of statements) await connection.query(statement);
+      for (const statement of statements) {
+        const [rows] = await connection.query(statement);
+        results.push(Array.isArray(rows) ? (rows as Rows) : []);
+      }
     } finally {
       connection.destroy();
     }
@@ -42,11 +52,12 @@ export async function runAsAdmin(
     client.on("error", () => {});
     await client.connect();
     try {
-      for (const statement of statements) await client.query(statement);
+      for (const statement of statements) results.push((await client.query(statement)).rows as Rows);
     } finally {
       await client.end();
     }
   }
+  return results;
 }
 
 /** The database's name in an URL of ours, or the name itself. */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findBinary } from "./binaries.ts";
 import { removeFolder } from "./server-process.ts";
-import { SERVERS_PER_ENGINE, sharedServer } from "./shared-servers.ts";
+import { SERVERS_PER_ENGINE, sharedServers } from "./shared-servers.ts";
 
 export type EngineName = "sqlite" | "mysql" | "postgres";
 
@@ -33,16 +33,12 @@ export async function freshDatabases(
 ): Promise<FreshDatabases> {
   if (engine === "sqlite") return freshFiles(count);
   const spread = Math.min(options.servers ?? 1, SERVERS_PER_ENGINE);
-  const servers = await Promise.all(
-    Array.from({ length: spread }, (_, index) => sharedServer(engine, index)),
+  const shared = sharedServers();
+  const urls = await Promise.all(
+    Array.from({ length: count }, (_, index) => shared.takeDatabase(engine, index % spread)),
   );
-  const placed = Array.from(
-    { length: count },
-    (_, index) => servers[index % spread] as (typeof servers)[number],
-  );
-  const urls = await Promise.all(placed.map((server) => server.createDatabase()));
   const cleanUp = async () => {
-    await Promise.all(urls.map((url, index) => placed[index]?.dropDatabase(url)));
+    await Promise.all(urls.map((url, index) => shared.giveBackDatabase(engine, index % spread, url)));
   };
   return { engine, urls, files: [], cleanUp, [Symbol.asyncDispose]: cleanUp };
 }

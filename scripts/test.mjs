@@ -1,0 +1,51 @@
+/**
+ * `npm test`: installs what is missing, starts what the tests need, runs them all. Arguments go to vitest (`npm test -- packages/tesserae`).
+ * The last line is always `N passed, N failed`, with `, N skipped` when there are any.
+ */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ensureInstalled, findNode, NODE_OPTIONS_OF_SOURCES, root, run } from "./bootstrap.mjs";
+
+async function runTests(node) {
+  const install = join(root, "packages", "test-support", "src", "install-command.ts");
+  const installed = await run(node, [...NODE_OPTIONS_OF_SOURCES, install]);
+  // Without the servers their suites are skipped, with the reason; a continuous integration must not be content with that.
+  if (installed !== 0 && process.env.CI === "true") return { passed: 0, failed: 1, skipped: 0 };
+
+  const folder = mkdtempSync(join(tmpdir(), "tesserae-summary-"));
+  try {
+    const summaryPath = join(folder, "summary.json");
+    const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
+    const reporters = ["--reporter=default", `--reporter=${join(root, "scripts", "summary-reporter.mjs")}`];
+    const code = await run(node, [vitest, "run", "--root", root, ...reporters, ...process.argv.slice(2)], {
+      env: { TESSERAE_TEST_SUMMARY: summaryPath },
+      // Nothing that vitest says late may come after our last line.
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    return judge(code, readSummary(summaryPath));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function readSummary(path) {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch {
+    // Vitest did not come as far as its end.
+    return undefined;
+  }
+}
+
+/** A run that ended badly, or that ran nothing, counts as a failure, whatever the tests said. */
+function judge(code, summary) {
+  const { passed, failed, skipped } = summary ?? { passed: 0, failed: 1, skipped: 0 };
+  const silentFailure = failed === 0 && (code !== 0 || passed === 0);
+  return { passed, failed: silentFailure ? 1 : failed, skipped };
+}
+
+ensureInstalled();
+const { passed, failed, skipped } = await runTests(findNode());
+process.exitCode = failed === 0 ? 0 : 1;
+process.stdout.write(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}\n`);
