@@ -8,51 +8,199 @@ interface CodeEntry {
 }
 
 const catalogue = {
+  CHOOSER_INVALID: {
+    retryable: false,
+    summary: "A shard chooser that is none, or whose settings make no sense.",
+  },
   CLOSED: { retryable: false, summary: "The federation was closed; no more work is taken." },
-  CONFIG_BUDGET: { retryable: false, summary: "The pools may open more connections on a server than it grants." },
+  CONFIG_BUDGET: {
+    retryable: false,
+    summary: "The pools may open more connections on a server than it grants.",
+  },
   CONFIG_CLUSTER_EMPTY: { retryable: false, summary: "A cluster's block names no database." },
   CONFIG_CONTRADICTION: { retryable: false, summary: "A poor man's switch contradicts a cluster's block." },
-  CONFIG_ENV_MISSING: { retryable: false, summary: "The configuration names an environment variable that is not set." },
+  CONFIG_ENV_MISSING: {
+    retryable: false,
+    summary: "The configuration names an environment variable that is not set.",
+  },
   CONFIG_INVALID: { retryable: false, summary: "The configuration is not of the expected form." },
-  CONFIG_LISTS_MISMATCH: { retryable: false, summary: "Lists of hosts and names do not have the same shard ids." },
+  CONFIG_LISTS_MISMATCH: {
+    retryable: false,
+    summary: "Lists of hosts and names do not have the same shard ids.",
+  },
   CONFIG_MAIN_MISSING: { retryable: false, summary: "The configuration has no main cluster." },
-  CONFIG_NOT_AVAILABLE: { retryable: false, summary: "A cluster that this version parses but cannot run yet." },
+  CONFIG_NOT_AVAILABLE: {
+    retryable: false,
+    summary: "A cluster that this version parses but cannot run yet.",
+  },
   CONFIG_SAME_DATABASE: { retryable: false, summary: "A cluster names the same database twice." },
   CONFIG_SHARD_DUPLICATE: { retryable: false, summary: "Two shards have the same id." },
-  CONFIG_SHARD_ID: { retryable: false, summary: "A shard without an id, or with one that is no whole number from 1." },
+  CONFIG_SHARD_ID: {
+    retryable: false,
+    summary: "A shard without an id, or with one that is no whole number from 1.",
+  },
   CONFIG_SHARD_IS_MAIN_TWICE: { retryable: false, summary: "Two shards are main itself." },
   CONFIG_SHARD_SAME_DATABASE: { retryable: false, summary: "Two shards are the same database." },
   CONFIG_TARGET_INVALID: { retryable: false, summary: "A database is neither a URL nor an engine." },
   CONNECTION_LIMIT: { retryable: true, summary: "No connection came free within the acquire time-out." },
-  CONNECTION_LOST: { retryable: true, summary: "The connection to the database broke while a statement ran; whether it took effect is unknown." },
+  CONNECTION_LOST: {
+    retryable: true,
+    summary: "The connection to the database broke while a statement ran; whether it took effect is unknown.",
+  },
   CONNECT_FAILED: { retryable: true, summary: "The database could not be reached or refused the login." },
   CONSTRAINT_CHECK: { retryable: false, summary: "A check constraint refused the row." },
   CONSTRAINT_FOREIGN_KEY: { retryable: false, summary: "A foreign key refused the row." },
   CONSTRAINT_NOT_NULL: { retryable: false, summary: "A column that must have a value got none." },
   CONSTRAINT_UNIQUE: { retryable: false, summary: "A row with the same unique value exists." },
+  CONTROL_VERSION_NEWER: {
+    retryable: false,
+    summary: "The control tables were laid out by a newer version of the library than this one.",
+  },
   DEADLOCK: { retryable: true, summary: "The database ended this transaction to resolve a deadlock." },
   DRIVER_MISSING: { retryable: false, summary: "The driver package of an engine is not installed." },
-  GUARD_REFUSED: { retryable: true, summary: "The shard's guard refused a write because the key does not live there (now)." },
+  FEDERATION_UNKNOWN: {
+    retryable: false,
+    summary: "A federation that the schema does not define, or none named where it defines several.",
+  },
+  GUARD_REFUSED: {
+    retryable: true,
+    summary: "The shard's guard refused a write because the key does not live there (now).",
+  },
+  KEY_NULL: { retryable: false, summary: "A distribution key that is null or undefined." },
+  KEY_TYPE: {
+    retryable: false,
+    summary: "A distribution key that is not of its federation's key type, or too long.",
+  },
+  KEY_UNKNOWN: { retryable: false, summary: "The directory knows no shard for the key." },
   LOCK_TIMEOUT: { retryable: true, summary: "A lock was not granted in time." },
+  PARAMETER_MISSING: {
+    retryable: false,
+    summary: "A prepared query was called without a value for one of its parameters.",
+  },
+  PREPARE_RUNS_NOTHING: {
+    retryable: false,
+    summary: "The function given to fed.prepare() executed a query instead of returning it.",
+  },
   QUERY_FAILED: { retryable: false, summary: "The database refused the statement." },
-  SCHEMA_AUTO_INCREMENT: { retryable: false, summary: "An auto-increment column on a federated or reference table." },
-  SCHEMA_CASCADE: { retryable: false, summary: "A cascade between federated tables on an engine whose cascades fire no triggers." },
-  SCHEMA_COLUMN_INVALID: { retryable: false, summary: "A column's type, length, precision or default is out of bounds." },
-  SCHEMA_FEDERATION_UNKNOWN: { retryable: false, summary: "A table names a federation that the schema does not define." },
-  SCHEMA_FOREIGN_KEY_CLUSTERS: { retryable: false, summary: "A foreign key between tables that can live on different servers." },
-  SCHEMA_FOREIGN_KEY_COLUMNS: { retryable: false, summary: "A foreign key's columns do not match a key of the table it refers to." },
-  SCHEMA_FOREIGN_KEY_TARGET: { retryable: false, summary: "A foreign key refers to a table that the schema does not define." },
-  SCHEMA_FOREIGN_KEY_WITHOUT_KEY: { retryable: false, summary: "A foreign key between federated tables that leaves the distribution key out." },
-  SCHEMA_INDEX_INVALID: { retryable: false, summary: "An index or key names no column, a column twice, an unknown one, or one that cannot be indexed." },
-  SCHEMA_KEY_COLUMN_MISSING: { retryable: false, summary: "A federated table without its distribution column." },
+  QUERY_OF_OTHER_SESSION: {
+    retryable: false,
+    summary: "A compiled query was executed in the session of another key or cluster.",
+  },
+  RANGE_INVALID: { retryable: false, summary: "A range of keys whose end is not above its beginning." },
+  RANGE_OVERLAP: {
+    retryable: false,
+    summary: "A range of keys that overlaps another range, or holds keys that have a place of their own.",
+  },
+  REPLICA_READ_ONLY: {
+    retryable: false,
+    summary: "A statement other than a plain select was sent to a replica.",
+  },
+  RESIDENCE_CONFLICT: {
+    retryable: false,
+    summary:
+      "A shard's residence is newer than what the directory says: one of the two was restored from an older state.",
+  },
+  RETURNING_UNSUPPORTED: {
+    retryable: false,
+    summary: "The engine has no RETURNING for this kind of statement.",
+  },
+  SCHEMA_AUTO_INCREMENT: {
+    retryable: false,
+    summary: "An auto-increment column on a federated or reference table.",
+  },
+  SCHEMA_CASCADE: {
+    retryable: false,
+    summary: "A cascade between federated tables on an engine whose cascades fire no triggers.",
+  },
+  SCHEMA_CHANGED: {
+    retryable: false,
+    summary: "A table that exists was made from another definition than the schema now has.",
+  },
+  SCHEMA_COLUMN_INVALID: {
+    retryable: false,
+    summary: "A column's type, length, precision or default is out of bounds.",
+  },
+  SCHEMA_FEDERATION_UNKNOWN: {
+    retryable: false,
+    summary: "A table names a federation that the schema does not define.",
+  },
+  SCHEMA_FOREIGN_KEY_CLUSTERS: {
+    retryable: false,
+    summary: "A foreign key between tables that can live on different servers.",
+  },
+  SCHEMA_FOREIGN_KEY_COLUMNS: {
+    retryable: false,
+    summary: "A foreign key's columns do not match a key of the table it refers to.",
+  },
+  SCHEMA_FOREIGN_KEY_TARGET: {
+    retryable: false,
+    summary: "A foreign key refers to a table that the schema does not define.",
+  },
+  SCHEMA_FOREIGN_KEY_WITHOUT_KEY: {
+    retryable: false,
+    summary: "A foreign key between federated tables that leaves the distribution key out.",
+  },
+  SCHEMA_INDEX_INVALID: {
+    retryable: false,
+    summary:
+      "An index or key names no column, a column twice, an unknown one, or one that cannot be indexed.",
+  },
+  SCHEMA_KEY_COLUMN_MISSING: {
+    retryable: false,
+    summary: "A federated table without its distribution column.",
+  },
   SCHEMA_KEY_COLUMN_NULLABLE: { retryable: false, summary: "A distribution column that may be null." },
-  SCHEMA_KEY_NOT_IN_PRIMARY_KEY: { retryable: false, summary: "A federated table whose primary key leaves the distribution column out." },
-  SCHEMA_KEY_NOT_IN_UNIQUE: { retryable: false, summary: "A unique index of a federated table that leaves the distribution column out." },
-  SCHEMA_KEY_TYPE: { retryable: false, summary: "A distribution column whose type is not the federation's key type, or a key type that cannot be one." },
-  SCHEMA_NAME_INVALID: { retryable: false, summary: "A name that not every engine takes, or that is reserved." },
+  SCHEMA_KEY_NOT_IN_PRIMARY_KEY: {
+    retryable: false,
+    summary: "A federated table whose primary key leaves the distribution column out.",
+  },
+  SCHEMA_KEY_NOT_IN_UNIQUE: {
+    retryable: false,
+    summary: "A unique index of a federated table that leaves the distribution column out.",
+  },
+  SCHEMA_KEY_TYPE: {
+    retryable: false,
+    summary:
+      "A distribution column whose type is not the federation's key type, or a key type that cannot be one.",
+  },
+  SCHEMA_NAME_INVALID: {
+    retryable: false,
+    summary: "A name that not every engine takes, or that is reserved.",
+  },
+  SCHEMA_NOT_APPLIED: { retryable: false, summary: "A database has no control tables yet." },
   SCHEMA_PRIMARY_KEY_MISSING: { retryable: false, summary: "A table without a primary key." },
+  SCHEMA_TABLE_EXISTS: {
+    retryable: false,
+    summary: "A table of the schema's name exists that this library did not make.",
+  },
   SERIALIZATION: { retryable: true, summary: "The transaction could not be serialized with others." },
-  VALUE_INVALID: { retryable: false, summary: "A value is not of its column's logical type, or outside its range." },
+  SHARD_UNKNOWN: { retryable: false, summary: "A shard that the configuration does not have." },
+  TENANT_BUSY: {
+    retryable: true,
+    summary: "Another process is adding or removing the key and did not finish in time.",
+  },
+  TENANT_ELSEWHERE: {
+    retryable: false,
+    summary: "The key is to be added to one shard but lives on another.",
+  },
+  TENANT_NOT_EMPTY: {
+    retryable: false,
+    summary: "The key still has rows, and its removal was not asked to delete them.",
+  },
+  TICKET_SEQUENCE_EXHAUSTED: { retryable: false, summary: "A ticket sequence has given its last id." },
+  TICKET_SEQUENCE_UNKNOWN: {
+    retryable: false,
+    summary: "A ticket sequence that neither the schema nor the options name.",
+  },
+  TRANSACTION_NESTED: { retryable: false, summary: "A transaction was begun inside an open one." },
+  TRANSACTION_OTHER_SHARD: {
+    retryable: false,
+    summary: "A statement for another shard, or for main, inside an open transaction.",
+  },
+  VALUE_INVALID: {
+    retryable: false,
+    summary: "A value is not of its column's logical type, or outside its range.",
+  },
 } as const satisfies Record<string, CodeEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

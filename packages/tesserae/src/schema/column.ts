@@ -5,7 +5,10 @@
 import type { LogicalType } from "./logical-type.ts";
 import type { DefaultModel, ForeignKeyAction } from "./model.ts";
 
-export type IdSource = { readonly kind: "ticket"; readonly sequence: string | undefined } | { readonly kind: "uuidv7" } | { readonly kind: "autoIncrement" };
+export type IdSource =
+  | { readonly kind: "ticket"; readonly sequence: string | undefined }
+  | { readonly kind: "uuidv7" }
+  | { readonly kind: "autoIncrement" };
 
 export interface ColumnReference {
   readonly table: string;
@@ -71,7 +74,10 @@ export class Column<Value, Null extends boolean = false, Optional extends boolea
   }
 
   /** Ids come from the ticket servers: `await fed.tickets.next(sequence)`. The sequence has the table's name unless said. */
-  ticket(this: Column<bigint, Null, Optional> | Column<number, Null, Optional>, sequence?: string): Column<Value, Null, Optional> {
+  ticket(
+    this: Column<bigint, Null, Optional> | Column<number, Null, Optional>,
+    sequence?: string,
+  ): Column<Value, Null, Optional> {
     return new Column({ ...this.spec, id: { kind: "ticket", sequence } });
   }
 
@@ -81,19 +87,31 @@ export class Column<Value, Null extends boolean = false, Optional extends boolea
   }
 
   /** Ids are given by the database. Global tables only: on many shards they would collide. */
-  autoIncrement(this: Column<bigint, Null, Optional> | Column<number, Null, Optional>): Column<Value, Null, true> {
+  autoIncrement(
+    this: Column<bigint, Null, Optional> | Column<number, Null, Optional>,
+  ): Column<Value, Null, true> {
     return new Column({ ...this.spec, id: { kind: "autoIncrement" } });
   }
 
   /** Text that compares without regard to case. */
   caseInsensitive(this: Column<string, Null, Optional>): Column<Value, Null, Optional> {
     const type = this.spec.type;
-    return new Column({ ...this.spec, type: type.kind === "text" ? { ...type, caseInsensitive: true } : type });
+    return new Column({
+      ...this.spec,
+      type: type.kind === "text" ? { ...type, caseInsensitive: true } : type,
+    });
   }
 }
 
 function column<Value>(type: LogicalType): Column<Value> {
-  return new Column<Value>({ type: Object.freeze(type), nullable: false, default: undefined, unique: false, id: undefined, references: undefined });
+  return new Column<Value>({
+    type: Object.freeze(type),
+    nullable: false,
+    default: undefined,
+    unique: false,
+    id: undefined,
+    references: undefined,
+  });
 }
 
 /** A 32-bit integer; `number`. */
@@ -103,7 +121,8 @@ export const int = (): Column<number> => column({ kind: "int" });
 export const bigint = (): Column<bigint> => column({ kind: "bigint" });
 
 /** An exact decimal of `precision` digits (1 to 38), `scale` of them after the point; `string`. */
-export const decimal = (precision: number, scale: number): Column<string> => column({ kind: "decimal", precision, scale });
+export const decimal = (precision: number, scale: number): Column<string> =>
+  column({ kind: "decimal", precision, scale });
 
 /** A 64-bit floating point number; NaN and infinities are refused. */
 export const double = (): Column<number> => column({ kind: "double" });
@@ -111,7 +130,8 @@ export const double = (): Column<number> => column({ kind: "double" });
 export const boolean = (): Column<boolean> => column({ kind: "boolean" });
 
 /** Text of at most `length` code points; without a length, of any length, but then it cannot be in an index. */
-export const text = (length?: number): Column<string> => column({ kind: "text", length, caseInsensitive: false });
+export const text = (length?: number): Column<string> =>
+  column({ kind: "text", length, caseInsensitive: false });
 
 /** Any JSON value. Whole numbers beyond ±(2^53−1) are `bigint`. */
 export const json = <Value = unknown>(): Column<Value> => column({ kind: "json" });
@@ -120,7 +140,9 @@ export const json = <Value = unknown>(): Column<Value> => column({ kind: "json" 
 export function timestamp(precision?: 3): Column<Date>;
 export function timestamp(precision: 6): Column<string>;
 export function timestamp(precision: 3 | 6 = 3): Column<Date> | Column<string> {
-  return precision === 6 ? column<string>({ kind: "timestamp", precision: 6 }) : column<Date>({ kind: "timestamp", precision: 3 });
+  return precision === 6
+    ? column<string>({ kind: "timestamp", precision: 6 })
+    : column<Date>({ kind: "timestamp", precision: 3 });
 }
 
 /** A calendar day, "YYYY-MM-DD". */

@@ -4,12 +4,24 @@
  */
 import { TesseraeError } from "../base/errors.ts";
 import type { AnyColumn, TableDefinition } from "./table.ts";
-import { type ColumnModel, DEFAULT_FEDERATION, type FederationModel, type ForeignKeyModel, type IdModel, type IndexModel, type SchemaModel, type TableModel } from "./model.ts";
+import {
+  type ColumnModel,
+  DEFAULT_FEDERATION,
+  type FederationModel,
+  type ForeignKeyModel,
+  type IdModel,
+  type IndexModel,
+  type SchemaModel,
+  type TableModel,
+} from "./model.ts";
 import type { KeyColumn, Tables } from "./row-types.ts";
 import { checkFederationKey, checkName, checkSchema, checkTable } from "./rules.ts";
 
 /** A schema as `defineSchema` returns it: the model, and the definitions for the row types. */
-export interface Schema<T extends Tables = Tables, F extends Readonly<Record<string, KeyColumn>> = Readonly<Record<string, KeyColumn>>> {
+export interface Schema<
+  T extends Tables = Tables,
+  F extends Readonly<Record<string, KeyColumn>> = Readonly<Record<string, KeyColumn>>,
+> {
   readonly model: SchemaModel;
   /** Types only. */
   readonly $tables: T;
@@ -34,12 +46,19 @@ export interface Schema<T extends Tables = Tables, F extends Readonly<Record<str
  * });
  * ```
  */
-export function defineSchema<const T extends Tables, K extends KeyColumn>(definition: { readonly key: K; readonly tables: T }): Schema<T, { readonly default: K }>;
-export function defineSchema<const T extends Tables, const F extends Readonly<Record<string, KeyColumn>>>(definition: {
-  readonly federations: F;
+export function defineSchema<const T extends Tables, K extends KeyColumn>(definition: {
+  readonly key: K;
   readonly tables: T;
-}): Schema<T, F>;
-export function defineSchema(definition: { readonly key?: KeyColumn; readonly federations?: Readonly<Record<string, KeyColumn>>; readonly tables: Tables }): Schema {
+}): Schema<T, { readonly default: K }>;
+export function defineSchema<
+  const T extends Tables,
+  const F extends Readonly<Record<string, KeyColumn>>,
+>(definition: { readonly federations: F; readonly tables: T }): Schema<T, F>;
+export function defineSchema(definition: {
+  readonly key?: KeyColumn;
+  readonly federations?: Readonly<Record<string, KeyColumn>>;
+  readonly tables: Tables;
+}): Schema {
   const federations = readFederations(definition);
   const unordered = new Map<string, TableModel>();
   for (const [name, table] of Object.entries(definition.tables)) {
@@ -48,19 +67,32 @@ export function defineSchema(definition: { readonly key?: KeyColumn; readonly fe
   }
   const tables = new Map<string, TableModel>();
   for (const [name, table] of unordered) {
-    const complete = Object.freeze({ ...table, foreignKeys: readForeignKeys(table, definition.tables[name] as TableDefinition, unordered) });
+    const complete = Object.freeze({
+      ...table,
+      foreignKeys: readForeignKeys(table, definition.tables[name] as TableDefinition, unordered),
+    });
     checkTable(complete, federations);
     tables.set(name, complete);
   }
   const model: SchemaModel = Object.freeze({ federations, tables: inReferenceOrder(tables) });
   checkSchema(model);
-  return Object.freeze({ model, $tables: definition.tables, $federations: definition.federations ?? { default: definition.key as KeyColumn } });
+  return Object.freeze({
+    model,
+    $tables: definition.tables,
+    $federations: definition.federations ?? { default: definition.key as KeyColumn },
+  });
 }
 
-function readFederations(definition: { readonly key?: KeyColumn; readonly federations?: Readonly<Record<string, KeyColumn>> }): Map<string, FederationModel> {
+function readFederations(definition: {
+  readonly key?: KeyColumn;
+  readonly federations?: Readonly<Record<string, KeyColumn>>;
+}): Map<string, FederationModel> {
   const { key, federations } = definition;
   if ((key === undefined) === (federations === undefined)) {
-    throw new TesseraeError("SCHEMA_KEY_TYPE", "Give defineSchema either `key` (one federation) or `federations` (several, by name), not both and not neither.");
+    throw new TesseraeError(
+      "SCHEMA_KEY_TYPE",
+      "Give defineSchema either `key` (one federation) or `federations` (several, by name), not both and not neither.",
+    );
   }
   const columns = federations ?? { [DEFAULT_FEDERATION]: key as KeyColumn };
   const result = new Map<string, FederationModel>();
@@ -69,15 +101,24 @@ function readFederations(definition: { readonly key?: KeyColumn; readonly federa
     checkFederationKey(name, column.spec.type);
     result.set(name, Object.freeze({ name, key: column.spec.type }));
   }
-  if (result.size === 0) throw new TesseraeError("SCHEMA_KEY_TYPE", "`federations` names no federation. Name at least one: federations: { users: bigint() }.");
+  if (result.size === 0)
+    throw new TesseraeError(
+      "SCHEMA_KEY_TYPE",
+      "`federations` names no federation. Name at least one: federations: { users: bigint() }.",
+    );
   return result;
 }
 
 function readTable(name: string, table: TableDefinition): TableModel {
-  const columns = Object.entries<AnyColumn>(table.columns).map(([columnName, column]) => readColumn(name, columnName, column));
+  const columns = Object.entries<AnyColumn>(table.columns).map(([columnName, column]) =>
+    readColumn(name, columnName, column),
+  );
   const keyColumn = table.kind === "federated" ? table.on : undefined;
-  const primaryKey = table.options.primaryKey ?? (keyColumn === undefined || keyColumn === "id" ? ["id"] : [keyColumn, "id"]);
-  const uniqueColumns = Object.entries<AnyColumn>(table.columns).flatMap(([columnName, column]) => (column.spec.unique ? [[columnName]] : []));
+  const primaryKey =
+    table.options.primaryKey ?? (keyColumn === undefined || keyColumn === "id" ? ["id"] : [keyColumn, "id"]);
+  const uniqueColumns = Object.entries<AnyColumn>(table.columns).flatMap(([columnName, column]) =>
+    column.spec.unique ? [[columnName]] : [],
+  );
   return Object.freeze({
     name,
     kind: table.kind,
@@ -95,7 +136,8 @@ function readTable(name: string, table: TableDefinition): TableModel {
 function readColumn(table: string, name: string, column: AnyColumn): ColumnModel {
   checkName(name, { table, column: name });
   const { type, nullable, id } = column.spec;
-  const model: IdModel | undefined = id?.kind === "ticket" ? { kind: "ticket", sequence: id.sequence ?? table } : id;
+  const model: IdModel | undefined =
+    id?.kind === "ticket" ? { kind: "ticket", sequence: id.sequence ?? table } : id;
   return Object.freeze({ name, type, nullable, default: column.spec.default, id: model });
 }
 
@@ -107,13 +149,21 @@ function readIndex(table: string, columns: readonly string[], suffix: string): I
  * `references("sheets")` on a federated table carries the key: (user_id, sheet_id) → (user_id, id), since `id` alone is unique
  * nowhere on a shard.
  */
-function readForeignKeys(table: TableModel, definition: TableDefinition, tables: ReadonlyMap<string, TableModel>): ForeignKeyModel[] {
+function readForeignKeys(
+  table: TableModel,
+  definition: TableDefinition,
+  tables: ReadonlyMap<string, TableModel>,
+): ForeignKeyModel[] {
   const fromColumns = Object.entries<AnyColumn>(definition.columns).flatMap(([name, column]) => {
     const reference = column.spec.references;
     if (reference === undefined) return [];
     const target = tables.get(reference.table);
     const referenced = reference.column ?? "id";
-    const carriesKey = target?.kind === "federated" && table.kind === "federated" && target.federation === table.federation && name !== table.keyColumn;
+    const carriesKey =
+      target?.kind === "federated" &&
+      table.kind === "federated" &&
+      target.federation === table.federation &&
+      name !== table.keyColumn;
     return [
       {
         columns: carriesKey ? [table.keyColumn as string, name] : [name],
@@ -131,7 +181,9 @@ function readForeignKeys(table: TableModel, definition: TableDefinition, tables:
     onDelete: key.onDelete ?? ("no action" as const),
     onUpdate: key.onUpdate ?? ("no action" as const),
   }));
-  return [...fromColumns, ...fromOptions].map((key) => Object.freeze({ name: derivedName([table.name, ...key.columns, "fkey"]), ...key }));
+  return [...fromColumns, ...fromOptions].map((key) =>
+    Object.freeze({ name: derivedName([table.name, ...key.columns, "fkey"]), ...key }),
+  );
 }
 
 /** A name of at most 60 characters; a longer one is cut and ends with a checksum of the whole, so that two long names stay two. */
@@ -159,4 +211,3 @@ function inReferenceOrder(tables: ReadonlyMap<string, TableModel>): Map<string, 
   for (const table of tables.values()) visit(table);
   return ordered;
 }
-

@@ -9,27 +9,40 @@ export type Tables = Readonly<Record<string, TableDefinition>>;
 export type KeyColumn = Column<any, false, boolean>;
 
 type ValueOf<C> = C extends Column<infer V, infer N, boolean> ? (N extends true ? V | null : V) : never;
-type InsertOf<C> = C extends Column<infer V, infer N, infer O> ? (N extends true ? V | null : V) | (O extends true ? undefined : never) : never;
+type InsertOf<C> =
+  C extends Column<infer V, infer N, infer O>
+    ? (N extends true ? V | null : V) | (O extends true ? undefined : never)
+    : never;
 
-type Writable<C extends Columns> = { [K in keyof C]: ColumnType<ValueOf<C[K]>, InsertOf<C[K]>, ValueOf<C[K]>> };
+type Writable<C extends Columns> = {
+  [K in keyof C]: ColumnType<ValueOf<C[K]>, InsertOf<C[K]>, ValueOf<C[K]>>;
+};
 type ReadOnly<C extends Columns> = { [K in keyof C]: ColumnType<ValueOf<C[K]>, never, never> };
 /** The distribution column fills itself on insert and never changes. */
 type Keyed<C extends Columns, On> = {
-  [K in keyof C]: K extends On ? ColumnType<ValueOf<C[K]>, ValueOf<C[K]> | undefined, never> : ColumnType<ValueOf<C[K]>, InsertOf<C[K]>, ValueOf<C[K]>>;
+  [K in keyof C]: K extends On
+    ? ColumnType<ValueOf<C[K]>, ValueOf<C[K]> | undefined, never>
+    : ColumnType<ValueOf<C[K]>, InsertOf<C[K]>, ValueOf<C[K]>>;
 };
 
 /** The tables `fed.main` can name: global ones, and the authoritative copy of reference tables. */
 export type MainDatabase<T extends Tables> = {
-  [N in keyof T as T[N] extends GlobalTable | ReferenceTable ? N : never]: T[N] extends GlobalTable<infer C> ? Writable<C> : T[N] extends ReferenceTable<infer C> ? Writable<C> : never;
+  [N in keyof T as T[N] extends GlobalTable | ReferenceTable ? N : never]: T[N] extends GlobalTable<infer C>
+    ? Writable<C>
+    : T[N] extends ReferenceTable<infer C>
+      ? Writable<C>
+      : never;
 };
 
 /** The tables `fed.at(key)` can name: those of its federation, and reference tables to read. */
 export type ShardDatabase<T extends Tables, Federation extends string> = {
-  [N in keyof T as T[N] extends FederatedTable<Columns, string, infer F> ? (Federation extends F ? N : never) : T[N] extends ReferenceTable ? N : never]: T[N] extends FederatedTable<
-    infer C,
-    infer On,
-    string
-  >
+  [N in keyof T as T[N] extends FederatedTable<Columns, string, infer F>
+    ? Federation extends F
+      ? N
+      : never
+    : T[N] extends ReferenceTable
+      ? N
+      : never]: T[N] extends FederatedTable<infer C, infer On, string>
     ? Keyed<C, On>
     : T[N] extends ReferenceTable<infer C>
       ? ReadOnly<C>

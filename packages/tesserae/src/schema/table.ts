@@ -22,7 +22,8 @@ export interface TableOptions<Name extends string = string> {
   readonly foreignKeys?: readonly ForeignKeyOptions<Name>[];
 }
 
-export interface FederatedOptions<Name extends string = string, Federation extends string = string> extends TableOptions<Name> {
+export interface FederatedOptions<Name extends string = string, Federation extends string = string>
+  extends TableOptions<Name> {
   /** Which federation, where the schema defines several. */
   readonly federation?: Federation;
 }
@@ -39,7 +40,11 @@ export interface ReferenceTable<C extends Columns = Columns> {
   readonly options: TableOptions;
 }
 
-export interface FederatedTable<C extends Columns = Columns, On extends string = string, Federation extends string = string> {
+export interface FederatedTable<
+  C extends Columns = Columns,
+  On extends string = string,
+  Federation extends string = string,
+> {
   readonly kind: "federated";
   readonly on: On;
   readonly columns: C;
@@ -49,17 +54,27 @@ export interface FederatedTable<C extends Columns = Columns, On extends string =
 export type TableDefinition = GlobalTable | ReferenceTable | FederatedTable;
 
 /** A table of the main cluster. */
-export function global<const C extends Columns>(columns: C, options: TableOptions<keyof C & string> = {}): GlobalTable<C> {
+export function global<const C extends Columns>(
+  columns: C,
+  options: TableOptions<keyof C & string> = {},
+): GlobalTable<C> {
   return { kind: "global", columns, options };
 }
 
 /** A small table that every shard has a copy of. Written on main, read anywhere. */
-export function reference<const C extends Columns>(columns: C, options: TableOptions<keyof C & string> = {}): ReferenceTable<C> {
+export function reference<const C extends Columns>(
+  columns: C,
+  options: TableOptions<keyof C & string> = {},
+): ReferenceTable<C> {
   return { kind: "reference", columns, options };
 }
 
 /** A table whose rows live on the shard of their key: the value of the column `on`. */
-export function federated<const C extends Columns, const On extends keyof C & string, const Federation extends string = "default">(
+export function federated<
+  const C extends Columns,
+  const On extends keyof C & string,
+  const Federation extends string = "default",
+>(
   on: On,
   columns: C,
   options: FederatedOptions<keyof C & string, Federation> = {},

@@ -25,7 +25,10 @@ export interface ServerBudget {
 }
 
 /** States the budget for each server; raises CONFIG_BUDGET when it exceeds `serverMax`. */
-export function connectionBudget<T extends TopologyTarget>(topology: Topology<T>, options: BudgetOptions): ServerBudget[] {
+export function connectionBudget<T extends TopologyTarget>(
+  topology: Topology<T>,
+  options: BudgetOptions,
+): ServerBudget[] {
   const servers = new Map<string, { pools: string[]; perProcess: number }>();
   const add = (target: TopologyTarget, pool: string, size: number): void => {
     const entry = servers.get(target.address.server) ?? { pools: [], perProcess: 0 };
@@ -36,8 +39,13 @@ export function connectionBudget<T extends TopologyTarget>(topology: Topology<T>
   add(topology.main, "main", options.poolMax);
   add(topology.main, "control", options.controlPoolMax);
   // Main as a shard shares main's pool.
-  for (const shard of topology.shards.values()) if (!shard.isMain) add(shard.primary, `shard ${shard.id}`, options.poolMax);
-  const budget = [...servers].map(([server, { pools, perProcess }]) => ({ server, pools, connectionsMax: perProcess * options.processes }));
+  for (const shard of topology.shards.values())
+    if (!shard.isMain) add(shard.primary, `shard ${shard.id}`, options.poolMax);
+  const budget = [...servers].map(([server, { pools, perProcess }]) => ({
+    server,
+    pools,
+    connectionsMax: perProcess * options.processes,
+  }));
   for (const { server, pools, connectionsMax } of budget) {
     if (options.serverMax === undefined || connectionsMax <= options.serverMax) continue;
     throw new TesseraeError(

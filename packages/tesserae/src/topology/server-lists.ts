@@ -30,10 +30,26 @@ export function shardsFromLists<T>(lists: ServerLists<T>): Record<number, T> {
   const { hosts, names } = lists;
   const ids = Object.keys(hosts);
   if (typeof names !== "string") {
-    const lonely = [...ids.filter((id) => !(id in names)), ...Object.keys(names).filter((id) => !(id in hosts))];
+    const lonely = [
+      ...ids.filter((id) => !(id in names)),
+      ...Object.keys(names).filter((id) => !(id in hosts)),
+    ];
     if (lonely.length > 0) {
-      throw new TesseraeError("CONFIG_LISTS_MISMATCH", `The lists of hosts and names do not match: shard ${lonely.join(", ")} stands in one of them only. Give each shard a host and a name.`, { cluster: "shards" });
+      throw new TesseraeError(
+        "CONFIG_LISTS_MISMATCH",
+        `The lists of hosts and names do not match: shard ${lonely.join(", ")} stands in one of them only. Give each shard a host and a name.`,
+        { cluster: "shards" },
+      );
     }
   }
-  return Object.fromEntries(ids.map((id) => [id, lists.target({ id: Number(id), host: hosts[Number(id)] as string, name: typeof names === "string" ? names : (names[Number(id)] as string) })]));
+  return Object.fromEntries(
+    ids.map((id) => [
+      id,
+      lists.target({
+        id: Number(id),
+        host: hosts[Number(id)] as string,
+        name: typeof names === "string" ? names : (names[Number(id)] as string),
+      }),
+    ]),
+  );
 }

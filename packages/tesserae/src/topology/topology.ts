@@ -28,7 +28,9 @@ export interface ListedShardInput<T extends TopologyTarget> extends ShardInput<T
 }
 
 /** By id, `{ 1: target, 2: { primary, replicas } }`, or as a list with ids. */
-export type ShardsInput<T extends TopologyTarget> = Readonly<Record<number, TargetInput<T> | ShardInput<T>>> | readonly ListedShardInput<T>[];
+export type ShardsInput<T extends TopologyTarget> =
+  | Readonly<Record<number, TargetInput<T> | ShardInput<T>>>
+  | readonly ListedShardInput<T>[];
 
 export interface PoorMansSwitches {
   /** Main plays its own replicas. */
@@ -66,14 +68,25 @@ export interface Topology<T extends TopologyTarget> {
 }
 
 /** Parses and checks; raises a `CONFIG_…` error for the first thing wrong. `resolve` turns a URL into a target. */
-export function parseTopology<T extends TopologyTarget>(input: TopologyInput<T>, resolve: (url: string) => T): Topology<T> {
+export function parseTopology<T extends TopologyTarget>(
+  input: TopologyInput<T>,
+  resolve: (url: string) => T,
+): Topology<T> {
   const target = (value: unknown, where: string): T => readTarget(value, where, resolve);
   if (input.main === undefined || input.main === null) {
-    throw new TesseraeError("CONFIG_MAIN_MISSING", 'The configuration has no main cluster. Give one: main: sqlite("app.db") or main: "mysql://…".', { cluster: "main" });
+    throw new TesseraeError(
+      "CONFIG_MAIN_MISSING",
+      'The configuration has no main cluster. Give one: main: sqlite("app.db") or main: "mysql://…".',
+      { cluster: "main" },
+    );
   }
   const main = target(input.main, "main");
-  const replicas = readList(input.replicas, "replicas").map((value, index) => target(value, `replicas[${index}]`));
-  const tickets = readList(input.tickets, "tickets").map((value, index) => target(value, `tickets[${index}]`));
+  const replicas = readList(input.replicas, "replicas").map((value, index) =>
+    target(value, `replicas[${index}]`),
+  );
+  const tickets = readList(input.tickets, "tickets").map((value, index) =>
+    target(value, `tickets[${index}]`),
+  );
   const poorMans = Object.freeze({
     replicas: decideSwitch("replicas", input.poorMans?.replicas, replicas.length > 0),
     federation: decideSwitch("federation", input.poorMans?.federation, input.shards !== undefined),
@@ -90,35 +103,71 @@ export function parseTopology<T extends TopologyTarget>(input: TopologyInput<T>,
 function readTarget<T extends TopologyTarget>(value: unknown, where: string, resolve: (url: string) => T): T {
   if (typeof value === "string") return resolve(value);
   if (typeof value === "object" && value !== null && "address" in value && "name" in value) return value as T;
-  throw new TesseraeError("CONFIG_TARGET_INVALID", `${where} is ${describe(value)}. Give a URL, or what sqlite(…), mysql(…) or postgres(…) returns.`, { cluster: where });
+  throw new TesseraeError(
+    "CONFIG_TARGET_INVALID",
+    `${where} is ${describe(value)}. Give a URL, or what sqlite(…), mysql(…) or postgres(…) returns.`,
+    { cluster: where },
+  );
 }
 
 function readList(value: unknown, where: string): readonly unknown[] {
   if (value === undefined) return [];
-  if (!Array.isArray(value)) throw new TesseraeError("CONFIG_TARGET_INVALID", `${where} is ${describe(value)}. Give a list: ${where}: [mysql("…")].`, { cluster: where });
-  if (value.length === 0) throw new TesseraeError("CONFIG_CLUSTER_EMPTY", `${where} is an empty list. Name at least one database, or leave ${where} out: main plays it then.`, { cluster: where });
+  if (!Array.isArray(value))
+    throw new TesseraeError(
+      "CONFIG_TARGET_INVALID",
+      `${where} is ${describe(value)}. Give a list: ${where}: [mysql("…")].`,
+      { cluster: where },
+    );
+  if (value.length === 0)
+    throw new TesseraeError(
+      "CONFIG_CLUSTER_EMPTY",
+      `${where} is an empty list. Name at least one database, or leave ${where} out: main plays it then.`,
+      { cluster: where },
+    );
   return value;
 }
 
 function decideSwitch(name: keyof PoorMansSwitches, given: boolean | undefined, hasBlock: boolean): boolean {
   const block = name === "federation" ? "shards" : name;
   if (given === true && hasBlock) {
-    throw new TesseraeError("CONFIG_CONTRADICTION", `poorMans.${name} is on, but the configuration has a ${block} block. Remove one of them.`, { cluster: block });
+    throw new TesseraeError(
+      "CONFIG_CONTRADICTION",
+      `poorMans.${name} is on, but the configuration has a ${block} block. Remove one of them.`,
+      { cluster: block },
+    );
   }
   if (given === false && !hasBlock) {
-    throw new TesseraeError("CONFIG_CONTRADICTION", `poorMans.${name} is off, but the configuration has no ${block} block. Add the block, or leave the switch out.`, { cluster: block });
+    throw new TesseraeError(
+      "CONFIG_CONTRADICTION",
+      `poorMans.${name} is off, but the configuration has no ${block} block. Add the block, or leave the switch out.`,
+      { cluster: block },
+    );
   }
   return !hasBlock;
 }
 
-function readShards<T extends TopologyTarget>(input: ShardsInput<T>, main: T, target: (value: unknown, where: string) => T): Map<number, ShardTopology<T>> {
+function readShards<T extends TopologyTarget>(
+  input: ShardsInput<T>,
+  main: T,
+  target: (value: unknown, where: string) => T,
+): Map<number, ShardTopology<T>> {
   const entries = listShards(input);
-  if (entries.length === 0) throw new TesseraeError("CONFIG_CLUSTER_EMPTY", "shards names no shard. Name at least one, or leave shards out: main is shard 1 then.", { cluster: "shards" });
+  if (entries.length === 0)
+    throw new TesseraeError(
+      "CONFIG_CLUSTER_EMPTY",
+      "shards names no shard. Name at least one, or leave shards out: main is shard 1 then.",
+      { cluster: "shards" },
+    );
   const shards = new Map<number, ShardTopology<T>>();
   const places = new Map<string, number>();
   for (const [rawId, value] of entries) {
     const id = readShardId(rawId);
-    if (shards.has(id)) throw new TesseraeError("CONFIG_SHARD_DUPLICATE", `Shard ${id} is configured twice. Give each shard an id of its own.`, { cluster: "shards", shard: id });
+    if (shards.has(id))
+      throw new TesseraeError(
+        "CONFIG_SHARD_DUPLICATE",
+        `Shard ${id} is configured twice. Give each shard an id of its own.`,
+        { cluster: "shards", shard: id },
+      );
     const shard = readShard(id, value, main, target);
     const twin = places.get(shard.primary.address.identity);
     if (twin !== undefined) throw sameDatabase(twin, id, shard);
@@ -131,46 +180,95 @@ function readShards<T extends TopologyTarget>(input: ShardsInput<T>, main: T, ta
 
 function listShards(input: unknown): [unknown, unknown][] {
   if (typeof input !== "object" || input === null) {
-    throw new TesseraeError("CONFIG_TARGET_INVALID", `shards is ${describe(input)}. Give them by id: shards: { 1: mysql("…"), 2: mysql("…") }.`, { cluster: "shards" });
+    throw new TesseraeError(
+      "CONFIG_TARGET_INVALID",
+      `shards is ${describe(input)}. Give them by id: shards: { 1: mysql("…"), 2: mysql("…") }.`,
+      { cluster: "shards" },
+    );
   }
   if (!Array.isArray(input)) return Object.entries(input);
   return input.map((value: unknown) => {
     const id = typeof value === "object" && value !== null ? (value as { id?: unknown }).id : undefined;
-    if (id === undefined) throw new TesseraeError("CONFIG_SHARD_ID", "A shard in the list has no id. Give each one: { id: 1, primary: … }.", { cluster: "shards" });
+    if (id === undefined)
+      throw new TesseraeError(
+        "CONFIG_SHARD_ID",
+        "A shard in the list has no id. Give each one: { id: 1, primary: … }.",
+        { cluster: "shards" },
+      );
     return [id, value];
   });
 }
 
 function readShardId(raw: unknown): number {
   const id = typeof raw === "string" && /^\d+$/.test(raw) ? Number(raw) : raw;
-  if (id === 0) throw new TesseraeError("CONFIG_SHARD_ID", "A shard has the id 0, which stands for main. Number shards from 1.", { cluster: "shards", shard: 0 });
+  if (id === 0)
+    throw new TesseraeError(
+      "CONFIG_SHARD_ID",
+      "A shard has the id 0, which stands for main. Number shards from 1.",
+      { cluster: "shards", shard: 0 },
+    );
   if (typeof id !== "number" || !Number.isInteger(id) || id < 1 || id > 2_147_483_647) {
-    throw new TesseraeError("CONFIG_SHARD_ID", `A shard has the id ${describe(raw)}. An id is a whole number from 1 to 2147483647.`, { cluster: "shards" });
+    throw new TesseraeError(
+      "CONFIG_SHARD_ID",
+      `A shard has the id ${describe(raw)}. An id is a whole number from 1 to 2147483647.`,
+      { cluster: "shards" },
+    );
   }
   return id;
 }
 
-function readShard<T extends TopologyTarget>(id: number, value: unknown, main: T, target: (value: unknown, where: string) => T): ShardTopology<T> {
+function readShard<T extends TopologyTarget>(
+  id: number,
+  value: unknown,
+  main: T,
+  target: (value: unknown, where: string) => T,
+): ShardTopology<T> {
   const where = `shards[${id}]`;
   const isBlock = typeof value === "object" && value !== null && !("address" in value);
-  if (isBlock && !("primary" in value)) throw new TesseraeError("CONFIG_TARGET_INVALID", `${where} has no primary. Write ${id}: { primary: mysql("…") }.`, { cluster: "shards", shard: id });
+  if (isBlock && !("primary" in value))
+    throw new TesseraeError(
+      "CONFIG_TARGET_INVALID",
+      `${where} has no primary. Write ${id}: { primary: mysql("…") }.`,
+      { cluster: "shards", shard: id },
+    );
   const given: unknown = isBlock ? (value as ShardInput<T>).primary : value;
   const primary = given === MAIN ? main : target(given, where);
-  const replicas = isBlock ? readList((value as ShardInput<T>).replicas, `${where}.replicas`).map((entry, index) => target(entry, `${where}.replicas[${index}]`)) : [];
+  const replicas = isBlock
+    ? readList((value as ShardInput<T>).replicas, `${where}.replicas`).map((entry, index) =>
+        target(entry, `${where}.replicas[${index}]`),
+      )
+    : [];
   return Object.freeze({ id, primary, replicas, isMain: primary.address.identity === main.address.identity });
 }
 
-function sameDatabase<T extends TopologyTarget>(first: number, second: number, shard: ShardTopology<T>): TesseraeError {
+function sameDatabase<T extends TopologyTarget>(
+  first: number,
+  second: number,
+  shard: ShardTopology<T>,
+): TesseraeError {
   const { display } = shard.primary.address;
   return shard.isMain
-    ? new TesseraeError("CONFIG_SHARD_IS_MAIN_TWICE", `Shards ${first} and ${second} are both main (${display}). Main can be one shard at most.`, { cluster: "shards", shard: second })
-    : new TesseraeError("CONFIG_SHARD_SAME_DATABASE", `Shards ${first} and ${second} are the same database (${display}). Give each shard a database of its own.`, { cluster: "shards", shard: second });
+    ? new TesseraeError(
+        "CONFIG_SHARD_IS_MAIN_TWICE",
+        `Shards ${first} and ${second} are both main (${display}). Main can be one shard at most.`,
+        { cluster: "shards", shard: second },
+      )
+    : new TesseraeError(
+        "CONFIG_SHARD_SAME_DATABASE",
+        `Shards ${first} and ${second} are the same database (${display}). Give each shard a database of its own.`,
+        { cluster: "shards", shard: second },
+      );
 }
 
 function refuseTwins(where: string, targets: readonly TopologyTarget[]): void {
   const seen = new Set<string>();
   for (const { address } of targets) {
-    if (seen.has(address.identity)) throw new TesseraeError("CONFIG_SAME_DATABASE", `${where} names the same database twice, or its own primary (${address.display}). Name each database once.`, { cluster: where });
+    if (seen.has(address.identity))
+      throw new TesseraeError(
+        "CONFIG_SAME_DATABASE",
+        `${where} names the same database twice, or its own primary (${address.display}). Name each database once.`,
+        { cluster: where },
+      );
     seen.add(address.identity);
   }
 }

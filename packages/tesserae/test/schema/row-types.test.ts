@@ -1,6 +1,20 @@
-import { Kysely, type Insertable, type Selectable, type Updateable } from "kysely";
+import type { Insertable, Kysely, Selectable, Updateable } from "kysely";
 import { describe, expectTypeOf, it } from "vitest";
-import { bigint, decimal, defineSchema, federated, global, json, reference, text, timestamp, uuid, type KeyOf, type MainDatabase, type ShardDatabase } from "../../src/index.ts";
+import {
+  bigint,
+  decimal,
+  defineSchema,
+  federated,
+  global,
+  json,
+  reference,
+  text,
+  timestamp,
+  uuid,
+  type KeyOf,
+  type MainDatabase,
+  type ShardDatabase,
+} from "../../src/index.ts";
 
 const schema = defineSchema({
   key: bigint(),
@@ -10,7 +24,14 @@ const schema = defineSchema({
     sheets: federated("user_id", { id: bigint().ticket(), user_id: bigint(), label: text(255) }),
     dots: federated(
       "user_id",
-      { id: bigint().ticket(), user_id: bigint(), sheet_id: bigint().references("sheets"), lat: decimal(9, 6), details: json<{ a: number }>().nullable(), seen: timestamp(6) },
+      {
+        id: bigint().ticket(),
+        user_id: bigint(),
+        sheet_id: bigint().references("sheets"),
+        lat: decimal(9, 6),
+        details: json<{ a: number }>().nullable(),
+        seen: timestamp(6),
+      },
       { indexes: [["user_id", "seen"]] },
     ),
   },
@@ -27,10 +48,28 @@ describe("row types", () => {
   });
 
   it("infers select, insert and update types", () => {
-    expectTypeOf<Flat<Selectable<Shard["dots"]>>>().toEqualTypeOf<{ id: bigint; user_id: bigint; sheet_id: bigint; lat: string; details: { a: number } | null; seen: string }>();
-    expectTypeOf<Flat<Insertable<Main["users"]>>>().toEqualTypeOf<{ id: bigint; name: string; created?: Date | undefined }>();
-    expectTypeOf<Flat<Insertable<Shard["sheets"]>>>().toEqualTypeOf<{ id: bigint; user_id?: bigint | undefined; label: string }>();
-    expectTypeOf<Flat<Updateable<Shard["sheets"]>>>().toEqualTypeOf<{ id?: bigint | undefined; label?: string | undefined }>();
+    expectTypeOf<Flat<Selectable<Shard["dots"]>>>().toEqualTypeOf<{
+      id: bigint;
+      user_id: bigint;
+      sheet_id: bigint;
+      lat: string;
+      details: { a: number } | null;
+      seen: string;
+    }>();
+    expectTypeOf<Flat<Insertable<Main["users"]>>>().toEqualTypeOf<{
+      id: bigint;
+      name: string;
+      created?: Date | undefined;
+    }>();
+    expectTypeOf<Flat<Insertable<Shard["sheets"]>>>().toEqualTypeOf<{
+      id: bigint;
+      user_id?: bigint | undefined;
+      label: string;
+    }>();
+    expectTypeOf<Flat<Updateable<Shard["sheets"]>>>().toEqualTypeOf<{
+      id?: bigint | undefined;
+      label?: string | undefined;
+    }>();
   });
 
   it("types the key, and several federations", () => {

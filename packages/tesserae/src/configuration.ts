@@ -1,0 +1,82 @@
+/** What `federate()` takes, and its defaults. */
+import type { ShardChooser } from "./directory/choosers.ts";
+import { type Engine, POOL_DEFAULTS, type PoolOptions } from "./engine/contract.ts";
+import { mysql } from "./engine/mysql/engine.ts";
+import { postgres } from "./engine/postgres/engine.ts";
+import { sqlite } from "./engine/sqlite/engine.ts";
+import { TesseraeError } from "./base/errors.ts";
+import { redactUrl } from "./engine/address.ts";
+import type { Schema } from "./schema/define-schema.ts";
+import type { PoorMansSwitches, ShardsInput, TargetInput } from "./topology/topology.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: a chooser may be a class; its constructor takes nothing.
+export type ChooserInput = ShardChooser | (new () => ShardChooser);
+
+export interface DirectoryOptions {
+  /** Keys whose shard a process remembers, for each federation; the least recently used one goes beyond it. Default 100 000. */
+  readonly cacheEntries?: number;
+  /** How long a remembered shard may be used after the directory was last asked for changes. Default 10 000 ms. */
+  readonly leaseMs?: number;
+}
+
+export interface TicketOptions {
+  /** Ids that a process leases in one round trip. Default 1 000. */
+  readonly blockSize?: number;
+  /** Sequences besides those of the schema's ticket columns. */
+  readonly sequences?: readonly string[];
+}
+
+export interface BudgetInput {
+  /** Application processes with this configuration. Default 1. */
+  readonly processes?: number;
+  /** Connections each server grants them together; checked at start where it is given. */
+  readonly serverConnectionsMax?: number;
+}
+
+/** The configuration of a federation. Clusters that are left out are played by main. */
+export interface FederationConfig<S extends Schema = Schema> {
+  readonly schema: S;
+  /** A URL, or what `sqlite(…)`, `mysql(…)`, `postgres(…)` returns. `${NAME}` in a URL is taken from the environment. */
+  readonly main: TargetInput<Engine>;
+  readonly replicas?: readonly TargetInput<Engine>[];
+  readonly shards?: ShardsInput<Engine>;
+  readonly tickets?: readonly TargetInput<Engine>[];
+  readonly poorMans?: PoorMansSwitches;
+  /** Places new keys; for several federations by name. Default: `leastLoaded()`. */
+  readonly chooser?: ChooserInput | Readonly<Record<string, ChooserInput>>;
+  /** `onFirstUse` adds an unknown key when it is first used; `explicit` (default) refuses it until `fed.tenants.add(key)`. */
+  readonly placement?: "explicit" | "onFirstUse";
+  /** Each database's pool. */
+  readonly pool?: Partial<PoolOptions>;
+  /** Connections of the reserved pool for directory and tickets. Default 4. */
+  readonly controlConnectionsMax?: number;
+  readonly directory?: DirectoryOptions;
+  readonly ticketing?: TicketOptions;
+  readonly budget?: BudgetInput;
+  /** Statements whose parameter and result types are remembered, for each engine. Default 2 000. */
+  readonly statementPlansMax?: number;
+}
+
+/** An engine from a URL, by its scheme. */
+export function engineFromUrl(url: string): Engine {
+  const scheme = /^([a-z0-9+]+):/i.exec(url)?.[1]?.toLowerCase();
+  if (scheme === "mysql" || scheme === "mariadb") return mysql(url);
+  if (scheme === "postgres" || scheme === "postgresql") return postgres(url);
+  if (scheme === "sqlite" || scheme === "file") return sqlite(url);
+  throw new TesseraeError(
+    "CONFIG_TARGET_INVALID",
+    `"${redactUrl(url)}" is no database URL. It begins with sqlite:, mysql://, mariadb:// or postgres://; a SQLite file is sqlite("app.db") too.`,
+  );
+}
+
+export function poolOptions(given: Partial<PoolOptions> | undefined): PoolOptions {
+  const options = { ...POOL_DEFAULTS, ...given };
+  for (const [name, value] of Object.entries(options)) {
+    if (typeof value === "number" && Number.isInteger(value) && value >= 1) continue;
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `pool.${name} is ${String(value)}. Give a whole number of at least 1.`,
+    );
+  }
+  return options;
+}

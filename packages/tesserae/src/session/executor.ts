@@ -1,0 +1,166 @@
+/**
+ * The executor under every session: compiles through the session's check, then routes. A single statement takes the short way (one call of the pool);
+ * transactions, pinned connections and streams acquire a connection first. Inside an open transaction's closure every session's statements
+ * go to that transaction's connection, or are refused.
+ */
+import {
+  type CompiledQuery,
+  type ConnectionProvider,
+  type DatabaseConnection,
+  DefaultQueryExecutor,
+  type KyselyPlugin,
+  type QueryCompiler,
+  type QueryId,
+  type QueryResult,
+  type RootOperationNode,
+} from "kysely";
+import { TesseraeError } from "../base/errors.ts";
+import { toEngineError } from "../engine/engine-error.ts";
+import type { SessionBinding } from "./binding.ts";
+import { inConnectionContext, joinTransaction, openTransaction } from "./open-transaction.ts";
+import { RoutedConnection } from "./routed-connection.ts";
+import { RoutedQuery } from "./routed-query.ts";
+import { runRouted } from "./run-routed.ts";
+import type { RoutedTarget } from "./target.ts";
+
+type QueryOptions = Parameters<DefaultQueryExecutor["executeQuery"]>[1];
+type StreamOptions = Parameters<DefaultQueryExecutor["stream"]>[2];
+
+/** Kysely's base class wants a compiler; this executor compiles by its binding. */
+const noCompiler: QueryCompiler = {
+  compileQuery() {
+    throw new Error("a routed executor compiles by its binding");
+  },
+};
+
+export class RoutedExecutor extends DefaultQueryExecutor {
+  readonly #binding: SessionBinding;
+  readonly #pinned: ConnectionProvider | undefined;
+
+  constructor(binding: SessionBinding, pinned?: ConnectionProvider, plugins: readonly KyselyPlugin[] = []) {
+    super(
+      noCompiler,
+      binding.kit.adapter,
+      undefined as unknown as ConnectionProvider,
+      plugins as KyselyPlugin[],
+    );
+    this.#binding = binding;
+    this.#pinned = pinned;
+  }
+
+  override compileQuery(node: RootOperationNode, queryId: QueryId): CompiledQuery {
+    const binding = this.#binding;
+    return new RoutedQuery(
+      binding.kit.compile(binding.check(node), queryId),
+      queryId,
+      binding.origin,
+      binding.kit,
+    );
+  }
+
+  override async executeQuery<R>(compiled: CompiledQuery, options?: QueryOptions): Promise<QueryResult<R>> {
+    const query = this.#own(compiled);
+    if (options?.signal !== undefined || this.#pinned !== undefined)
+      return super.executeQuery<R>(query, options);
+    const open = openTransaction();
+    const first = this.#binding.route();
+    const routed = first instanceof Promise ? await first : first;
+    const result =
+      open === undefined
+        ? ((await this.#run(query, routed)) as QueryResult<R>)
+        : await joinTransaction(open, routed.target.name, this.#binding.place).executeQuery<R>(query);
+    return this.plugins.length === 0 ? result : this.#transform(result, query);
+  }
+
+  override async *stream<R>(
+    compiled: CompiledQuery,
+    chunkSize: number,
+    options?: StreamOptions,
+  ): AsyncIterableIterator<QueryResult<R>> {
+    yield* super.stream<R>(this.#own(compiled), chunkSize, options);
+  }
+
+  override async provideConnection<T>(
+    consumer: (connection: DatabaseConnection) => Promise<T>,
+    options?: Parameters<DefaultQueryExecutor["provideConnection"]>[1],
+  ): Promise<T> {
+    if (this.#pinned !== undefined) return this.#pinned.provideConnection(consumer, options);
+    const { target } = await this.#binding.route();
+    const open = openTransaction();
+    if (open !== undefined) return consumer(joinTransaction(open, target.name, this.#binding.place));
+    let connection: RoutedConnection;
+    try {
+      connection = new RoutedConnection(target, await target.database.acquire({ signal: options?.signal }));
+    } catch (error) {
+      throw toEngineError(error, target.kit.dialect, {
+        ...target.place,
+        ...this.#binding.place,
+        operation: "acquire",
+      });
+    }
+    try {
+      return await inConnectionContext(connection, () => consumer(connection));
+    } finally {
+      connection.inTransaction = false;
+      connection.connection.release();
+    }
+  }
+
+  override withPlugins(plugins: readonly KyselyPlugin[]): RoutedExecutor {
+    return new RoutedExecutor(this.#binding, this.#pinned, [...this.plugins, ...plugins]);
+  }
+
+  override withPlugin(plugin: KyselyPlugin): RoutedExecutor {
+    return new RoutedExecutor(this.#binding, this.#pinned, [...this.plugins, plugin]);
+  }
+
+  override withPluginAtFront(plugin: KyselyPlugin): RoutedExecutor {
+    return new RoutedExecutor(this.#binding, this.#pinned, [plugin, ...this.plugins]);
+  }
+
+  override withConnectionProvider(pinned: ConnectionProvider): RoutedExecutor {
+    return new RoutedExecutor(this.#binding, pinned, this.plugins);
+  }
+
+  /** Without plugins, and with the tenant filter all the same: the filter is no plugin. */
+  override withoutPlugins(): RoutedExecutor {
+    return new RoutedExecutor(this.#binding, this.#pinned);
+  }
+
+  /** This session's own query. One that was compiled elsewhere is checked like a new one; another tenant's is refused. */
+  #own(compiled: CompiledQuery): RoutedQuery {
+    const origin = RoutedQuery.originOf(compiled);
+    if (origin === this.#binding.origin) return compiled as RoutedQuery;
+    if (origin !== undefined) {
+      throw new TesseraeError(
+        "QUERY_OF_OTHER_SESSION",
+        `This query was compiled for ${origin} and cannot run in the session of ${this.#binding.origin}. Build it on this session, or use fed.prepare().`,
+        this.#binding.place,
+      );
+    }
+    const { query, queryId } = compiled;
+    // A raw statement made by CompiledQuery.raw has its text and parameters beside its tree: they are taken as they are.
+    if (query.kind === "RawNode")
+      return new RoutedQuery(
+        this.#binding.kit.adopt(compiled, this.#binding.check(query)),
+        queryId,
+        this.#binding.origin,
+        this.#binding.kit,
+      );
+    return this.compileQuery(query, queryId) as RoutedQuery;
+  }
+
+  #run(query: RoutedQuery, first: RoutedTarget): Promise<QueryResult<never>> {
+    return runRouted(this.#binding, first, (target) => {
+      const { sql, parameters, plan } = query.plannedFor(target.kit);
+      return { statement: plan.statement(sql, parameters), plan };
+    });
+  }
+
+  async #transform<R>(result: QueryResult<R>, query: RoutedQuery): Promise<QueryResult<R>> {
+    let transformed: QueryResult<unknown> = result as QueryResult<unknown>;
+    for (const plugin of this.plugins)
+      transformed = await plugin.transformResult({ queryId: query.queryId, result: transformed as never });
+    return transformed as QueryResult<R>;
+  }
+}

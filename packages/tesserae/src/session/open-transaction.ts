@@ -1,0 +1,38 @@
+/**
+ * The transaction that is open in this async context. It is kept in an AsyncLocalStorage around the closure of `transaction().execute(…)`, so that a
+ * statement of another session inside the closure is seen: on the same shard it joins the transaction's connection, elsewhere it is refused,
+ * since no transaction spans two servers. A transaction begun with `startTransaction()` has no closure and cannot be seen here.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import { type ErrorPlace, TesseraeError } from "../base/errors.ts";
+import type { RoutedConnection } from "./routed-connection.ts";
+
+/** Main is `main`, also where main plays shard 1: what would break on two servers is refused on one. */
+export type PlaceName = "main" | `shard ${number}`;
+
+const storage = new AsyncLocalStorage<RoutedConnection>();
+
+/** Runs `body` with this connection as the context's own. */
+export function inConnectionContext<T>(connection: RoutedConnection, body: () => Promise<T>): Promise<T> {
+  return storage.run(connection, body);
+}
+
+/** The connection of the transaction open around the caller, if there is one. */
+export function openTransaction(): RoutedConnection | undefined {
+  const connection = storage.getStore();
+  return connection?.inTransaction === true ? connection : undefined;
+}
+
+/** The open transaction's connection, when it is at `name`; TRANSACTION_OTHER_SHARD when it is elsewhere. */
+export function joinTransaction(
+  open: RoutedConnection,
+  name: PlaceName,
+  place: ErrorPlace,
+): RoutedConnection {
+  if (open.target.name === name) return open;
+  throw new TesseraeError(
+    "TRANSACTION_OTHER_SHARD",
+    `A transaction is open on ${open.target.name}; this statement belongs to ${name}. No transaction spans both: end it first, or run the statement outside its closure.`,
+    place,
+  );
+}

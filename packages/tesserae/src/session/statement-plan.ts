@@ -1,0 +1,143 @@
+/**
+ * What it takes to run one compiled statement on one engine: how each parameter is encoded and each result column decoded. Deriving
+ * that from the query's tree costs more than the query's own building, so it is done once for each SQL text and kept, bounded.
+ */
+import type { CompiledQuery, RootOperationNode } from "kysely";
+import { TesseraeError } from "../base/errors.ts";
+import { LruMap } from "../base/lru.ts";
+import type { Codec, EngineDialect, EngineResult, RawRow, Statement } from "../engine/contract.ts";
+import type { LogicalType } from "../schema/logical-type.ts";
+import type { SchemaModel } from "../schema/model.ts";
+import { deriveTypes } from "./column-types.ts";
+import { isReadOnly } from "./tenant-filter.ts";
+
+type Decode = (raw: unknown) => unknown;
+
+export class StatementPlan {
+  readonly readOnly: boolean;
+  readonly #dialect: EngineDialect;
+  readonly #encoders: readonly (Codec | undefined)[];
+  readonly #parameterTypes: readonly (LogicalType | undefined)[];
+  readonly #columnCodecs: ReadonlyMap<string, Codec>;
+  /** The result's columns with their decoders, known from the first row on. */
+  #columns: readonly (readonly [name: string, decode: Decode])[] | undefined;
+
+  constructor(
+    dialect: EngineDialect,
+    types: { parameters: readonly (LogicalType | undefined)[]; columns: ReadonlyMap<string, LogicalType> },
+    readOnly: boolean,
+  ) {
+    this.#dialect = dialect;
+    this.readOnly = readOnly;
+    this.#parameterTypes = types.parameters;
+    this.#encoders = types.parameters.map((type) => (type === undefined ? undefined : dialect.codec(type)));
+    this.#columnCodecs = new Map([...types.columns].map(([name, type]) => [name, dialect.codec(type)]));
+  }
+
+  /** The statement for these logical parameter values; VALUE_INVALID for one that is not of its column's type. */
+  statement(sql: string, values: readonly unknown[]): Statement {
+    const parameters = new Array<unknown>(values.length);
+    for (let i = 0; i < values.length; i++) parameters[i] = this.encode(i, values[i]);
+    return { sql, parameters, readOnly: this.readOnly };
+  }
+
+  encode(index: number, value: unknown): unknown {
+    if (value === null || value === undefined) return null;
+    const codec = this.#encoders[index] ?? naturalCodec(this.#dialect, value);
+    return codec === undefined ? value : codec.encode(value);
+  }
+
+  /** The logical type of a parameter, where the query's tree tells it. */
+  parameterType(index: number): LogicalType | undefined {
+    return this.#parameterTypes[index];
+  }
+
+  /** Turns raw rows into logical ones, in place. */
+  decode(rows: RawRow[]): RawRow[] {
+    const first = rows[0];
+    if (first === undefined) return rows;
+    const columns = this.#columnsOf(first);
+    for (const row of rows) {
+      for (const [name, decode] of columns) {
+        const raw = row[name];
+        if (raw === undefined || raw === null) row[name] = null;
+        else row[name] = decode(raw);
+      }
+    }
+    return rows;
+  }
+
+  #columnsOf(row: RawRow): readonly (readonly [string, Decode])[] {
+    const known = this.#columns;
+    // A `select *` may have grown a column since: the count tells.
+    if (known !== undefined && known.length === Object.keys(row).length) return known;
+    const natural: Decode = (raw) => this.#dialect.decodeNatural(raw);
+    const columns = Object.keys(row).map((name) => {
+      const codec = this.#columnCodecs.get(name);
+      return [name, codec === undefined ? natural : (raw: unknown) => codec.decode(raw)] as const;
+    });
+    this.#columns = columns;
+    return columns;
+  }
+}
+
+/** For a value whose column is unknown: by what it is in JavaScript. Numbers and strings go to the driver as they are. */
+function naturalCodec(dialect: EngineDialect, value: unknown): Codec | undefined {
+  switch (typeof value) {
+    case "bigint":
+      return dialect.codec({ kind: "bigint" });
+    case "boolean":
+      return dialect.codec({ kind: "boolean" });
+    case "object":
+      if (value instanceof Date) return dialect.codec({ kind: "timestamp", precision: 3 });
+      if (value instanceof Uint8Array) return dialect.codec({ kind: "bytes", length: undefined });
+      return dialect.codec({ kind: "json" });
+    case "number":
+    case "string":
+      return undefined;
+    default:
+      throw new TesseraeError(
+        "VALUE_INVALID",
+        `A ${typeof value} cannot be a statement's parameter. Give a string, number, bigint, boolean, Date, Uint8Array, JSON value or null.`,
+      );
+  }
+}
+
+/** The plans of one engine's statements by SQL text, the least recently used one gone beyond the limit. */
+export class StatementPlans {
+  readonly #plans: LruMap<string, StatementPlan>;
+  readonly #dialect: EngineDialect;
+  readonly #schema: SchemaModel;
+
+  constructor(dialect: EngineDialect, schema: SchemaModel, entriesMax: number) {
+    this.#dialect = dialect;
+    this.#schema = schema;
+    this.#plans = new LruMap(entriesMax);
+  }
+
+  /** `signature` tells apart statements of the same text whose results were named different types. */
+  planFor(compiled: CompiledQuery, signature: string): StatementPlan {
+    const key = signature === "" ? compiled.sql : `${signature}\n${compiled.sql}`;
+    const known = this.#plans.get(key);
+    if (known !== undefined) return known;
+    const plan = new StatementPlan(
+      this.#dialect,
+      deriveTypes(compiled.query as RootOperationNode, this.#schema, this.#dialect),
+      isReadOnly(compiled.query as RootOperationNode),
+    );
+    this.#plans.set(key, plan);
+    return plan;
+  }
+}
+
+/** What a statement did, as Kysely tells it. */
+export function toQueryResult(
+  result: EngineResult,
+  plan: StatementPlan,
+): { rows: never[]; numAffectedRows?: bigint; insertId?: bigint } {
+  const rows = plan.decode(result.rows) as never[];
+  if (result.affectedRows === undefined) return { rows };
+  return result.insertId === undefined
+    ? { rows, numAffectedRows: result.affectedRows }
+    : { rows, numAffectedRows: result.affectedRows, insertId: result.insertId };
+}

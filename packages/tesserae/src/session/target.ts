@@ -1,0 +1,18 @@
+/** Where a statement goes: one database, how to speak to it, and its place for errors. */
+import type { ErrorPlace } from "../base/errors.ts";
+import type { Database } from "../engine/contract.ts";
+import type { DialectKit } from "./dialect-kit.ts";
+import type { PlaceName } from "./open-transaction.ts";
+
+export interface Target {
+  readonly name: PlaceName;
+  readonly database: Database;
+  readonly kit: DialectKit;
+  readonly place: ErrorPlace;
+}
+
+/** A target for one key, at the epoch of the directory's answer. */
+export interface RoutedTarget {
+  readonly target: Target;
+  readonly epoch: bigint;
+}
