@@ -1,5 +1,5 @@
 /** Private database servers and fresh databases, for tests and benches. */
-export { freshName, runAsAdmin } from "./administration.ts";
+export { freshName, queryAsAdmin, runAsAdmin } from "./administration.ts";
 export { findBinary, type Program, requireBinary } from "./binaries.ts";
 export {
   ENGINE_NAMES,
