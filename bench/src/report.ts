@@ -52,7 +52,7 @@ export function packageVersions(): Record<string, string> {
   return versions;
 }
 
-/** Three significant figures below 1000, whole numbers above, with thin groups of thousands. */
+/** Three significant figures below 1000, whole numbers with grouped thousands above. */
 export function formatSpeed(value: number): string {
   return value < 1000 ? String(Number(value.toPrecision(3))) : Math.round(value).toLocaleString("en-US");
 }
