@@ -1,3 +1,4 @@
+import { TextDecoder } from "node:util";
 import { FileRefused } from "./place.ts";
 
 /**
@@ -81,8 +82,8 @@ export class TextReader {
   /** Passes ASCII on; at the first other byte decides for UTF-8 or Windows-1252 as soon as its sequence is complete. */
   #ascii(held: Buffer, last: boolean): { text: string; rest: Buffer } {
     const at = held.findIndex((byte) => byte >= 0x80);
-    if (at < 0) return { text: held.latin1Slice(), rest: Buffer.alloc(0) };
-    const text = held.latin1Slice(0, at);
+    if (at < 0) return { text: held.toString("latin1"), rest: Buffer.alloc(0) };
+    const text = held.toString("latin1", 0, at);
     const rest = held.subarray(at);
     const length = sequenceLength(rest[0]!);
     if (length > rest.length && !last) return { text, rest };

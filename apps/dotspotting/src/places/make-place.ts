@@ -38,9 +38,9 @@ function textProblem(raw: RawPlace, limits: ReadingLimits): string | undefined {
     return `the row is longer than ${limits.detailsCharactersMax.toLocaleString("en")} characters`;
   }
   // JSON.stringify writes NUL as \u0000 and a lone surrogate as \udXXX, so that one look at its text finds both anywhere inside.
-  const escape = /(?<!\\)(?:\\\\)*\\u(0000|d[89a-f][0-9a-f]{2})/.exec(written) ?? [];
-  if (escape[1] === "0000") return "a value contains a NUL character";
-  if (escape[1] || !raw.label.isWellFormed())
+  const escaped = /(?<!\\)(?:\\\\)*\\u(0000|d[89a-f][0-9a-f]{2})/.exec(written) ?? [];
+  if (escaped[1] === "0000") return "a value contains a NUL character";
+  if (escaped[1] || !raw.label.isWellFormed())
     return "a value contains half of a character (an unpaired surrogate)";
   return raw.label.includes("\0") ? "the name contains a NUL character" : undefined;
 }

@@ -1,0 +1,69 @@
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+
+/** What can be set from outside, all of it by environment variables. docs/dotspotting.md lists them. */
+export interface Settings {
+  readonly port: number;
+  readonly host: string | undefined;
+  /** The folder for everything that is kept in files: the embedded database and the secret. */
+  readonly dataFolder: string;
+  /** The origin people see, such as https://dots.example.org, if a proxy stands in front. */
+  readonly origin: string | undefined;
+  /** Signs cookies and form tokens. */
+  readonly secret: string;
+  readonly uploadBytesMax: number;
+  readonly sample: boolean;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads the settings; creates the data folder and, on the first start, the secret in it. */
+export function readSettings(environment: Environment, applicationFolder: string): Settings {
+  const dataFolder = resolve(environment["DOTSPOTTING_DATA"] || join(applicationFolder, "data"));
+  mkdirSync(dataFolder, { recursive: true });
+  const origin = environment["DOTSPOTTING_ORIGIN"];
+  return {
+    port: wholeNumber(environment, "PORT", 8080, 0, 65535),
+    host: environment["HOST"] || undefined,
+    dataFolder,
+    origin: origin ? new URL(origin).origin : undefined,
+    secret: environment["DOTSPOTTING_SECRET"]
+      ? longEnough(environment["DOTSPOTTING_SECRET"])
+      : keptSecret(dataFolder),
+    uploadBytesMax: wholeNumber(environment, "DOTSPOTTING_UPLOAD_MIB_MAX", 64, 1, 65536) * 1024 * 1024,
+    sample: environment["DOTSPOTTING_SAMPLE"] !== "0",
+  };
+}
+
+function wholeNumber(
+  environment: Environment,
+  name: string,
+  fallback: number,
+  min: number,
+  max: number,
+): number {
+  const text = environment[name];
+  if (text === undefined || text === "") return fallback;
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new Error(`${name} is ${JSON.stringify(text)}; it must be a whole number from ${min} to ${max}.`);
+  }
+  return value;
+}
+
+function longEnough(secret: string): string {
+  if (secret.length < 32) throw new Error("DOTSPOTTING_SECRET must have at least 32 characters.");
+  return secret;
+}
+
+/** The secret of this installation: made once, readable by its owner only. */
+function keptSecret(dataFolder: string): string {
+  const file = join(dataFolder, "secret");
+  try {
+    writeFileSync(file, randomBytes(32).toString("base64url"), { mode: 0o600, flag: "wx" });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  return longEnough(readFileSync(file, "utf8").trim());
+}
