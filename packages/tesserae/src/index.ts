@@ -1,7 +1,21 @@
 /** The published entry of the library. */
 export { ERROR_CODES, type ErrorCode } from "./base/error-codes.ts";
 export { isTesseraeError, TesseraeError } from "./base/errors.ts";
-export { bigint, boolean, bytes, type Column, date, decimal, double, int, json, text, timestamp, uuid } from "./schema/column.ts";
+export { type SqliteOptions, sqlite } from "./engine/sqlite/engine.ts";
+export {
+  bigint,
+  boolean,
+  bytes,
+  type Column,
+  date,
+  decimal,
+  double,
+  int,
+  json,
+  text,
+  timestamp,
+  uuid,
+} from "./schema/column.ts";
 export { defineSchema, type Schema } from "./schema/define-schema.ts";
 export type { KeyValue, LogicalType } from "./schema/logical-type.ts";
 export type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";

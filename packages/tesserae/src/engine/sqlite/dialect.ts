@@ -1,0 +1,25 @@
+import { SqliteAdapter, SqliteQueryCompiler } from "kysely";
+import type { EngineDialect } from "../contract.ts";
+import { sqliteCapabilities } from "./capabilities.ts";
+import { decodeNaturalSqlite, sqliteCodec } from "./codecs.ts";
+import { createSqliteTable, dropSqliteTable, quoteIdentifier } from "./ddl.ts";
+import { classifySqliteError } from "./errors.ts";
+import { createSqliteGuard } from "./guard.ts";
+
+export const sqliteDialect: EngineDialect = Object.freeze({
+  name: "sqlite",
+  capabilities: sqliteCapabilities,
+  createQueryCompiler: () => new SqliteQueryCompiler(),
+  createAdapter: () => new SqliteAdapter(),
+  codec: sqliteCodec,
+  decodeNatural: decodeNaturalSqlite,
+  quote: quoteIdentifier,
+  placeholders: (sql: string) => sql,
+  createTable: createSqliteTable,
+  createGuard: createSqliteGuard,
+  dropTable: dropSqliteTable,
+  listTablesSql:
+    "select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\' order by name",
+  listTriggersSql: "select name from sqlite_schema where type = 'trigger' order by name",
+  classify: classifySqliteError,
+});
