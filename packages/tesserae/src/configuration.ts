@@ -7,23 +7,24 @@ import { sqlite } from "./engine/sqlite/engine.ts";
 import { TesseraeError } from "./base/errors.ts";
 import { redactUrl } from "./engine/address.ts";
 import type { Schema } from "./schema/define-schema.ts";
+import type { TicketSequenceOptions } from "./tickets/sequences.ts";
 import type { PoorMansSwitches, ShardsInput, TargetInput } from "./topology/topology.ts";
 
-// biome-ignore lint/suspicious/noExplicitAny: a chooser may be a class; its constructor takes nothing.
+/** A chooser, or its class. */
 export type ChooserInput = ShardChooser | (new () => ShardChooser);
 
 export interface DirectoryOptions {
   /** Keys whose shard a process remembers, for each federation; the least recently used one goes beyond it. Default 100 000. */
   readonly cacheEntries?: number;
-  /** How long a remembered shard may be used after the directory was last asked for changes. Default 10 000 ms. */
+  /** How long a remembered shard may be used after the directory was last asked for changes. Default 2 000 ms. */
   readonly leaseMs?: number;
 }
 
-export interface TicketOptions {
+export interface TicketingOptions {
   /** Ids that a process leases in one round trip. Default 1 000. */
-  readonly blockSize?: number;
-  /** Sequences besides those of the schema's ticket columns. */
-  readonly sequences?: readonly string[];
+  readonly blockIds?: number;
+  /** Sequences besides those of the schema's ticket columns, or bounds of those. */
+  readonly sequences?: Readonly<Record<string, TicketSequenceOptions>>;
 }
 
 export interface BudgetInput {
@@ -51,7 +52,7 @@ export interface FederationConfig<S extends Schema = Schema> {
   /** Connections of the reserved pool for directory and tickets. Default 4. */
   readonly controlConnectionsMax?: number;
   readonly directory?: DirectoryOptions;
-  readonly ticketing?: TicketOptions;
+  readonly ticketing?: TicketingOptions;
   readonly budget?: BudgetInput;
   /** Statements whose parameter and result types are remembered, for each engine. Default 2 000. */
   readonly statementPlansMax?: number;

@@ -9,6 +9,9 @@ const GUARD_SENTENCES: Record<GuardReason, string> = {
   residence_changed: "changed its residence while the statement waited; run the transaction again",
 };
 
+/** The three engines' words for a table that is not there. */
+const MISSING_TABLE = /no such table|table .* doesn't exist|relation .* does not exist/i;
+
 /** Gives TesseraeErrors back with `place` added, and turns anything else into one. */
 export function toEngineError(error: unknown, dialect: EngineDialect, place: ErrorPlace): TesseraeError {
   if (error instanceof TesseraeError) return error.at(place);
@@ -20,5 +23,10 @@ export function toEngineError(error: unknown, dialect: EngineDialect, place: Err
     const retryable = guard.reason !== "key_change";
     return new TesseraeError("GUARD_REFUSED", message, { ...place, table: guard.table, key: guard.key, retryable, cause: error });
   }
-  return new TesseraeError(reason.code, `${text}`, { ...place, cause: error });
+  if (reason.code === "QUERY_FAILED" && MISSING_TABLE.test(text)) {
+    // Control tables are asked for before any table of the application, so their absence means that nothing was created yet.
+    const code = text.includes("tesserae_") ? "SCHEMA_NOT_APPLIED" : "QUERY_FAILED";
+    return new TesseraeError(code, `${text}. Create what the schema says first: await fed.schema.apply(), or "tesserae schema apply".`, { ...place, cause: error });
+  }
+  return new TesseraeError(reason.code, text, { ...place, cause: error });
 }

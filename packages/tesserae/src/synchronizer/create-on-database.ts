@@ -1,53 +1,61 @@
 /**
- * Creates what is missing on one database. `tesserae_meta` keeps a row for each piece: its fingerprint, preceded by `creating ` from before its first statement until after
- * its last, so that a run that was cut off is taken up by the next one and a table that somebody else made is told from our own.
+ * Creates what is missing on one database. `tesserae_meta` keeps a row for each piece: its fingerprint, preceded by `creating ` from before its
+ * first statement until after its last, so that a run that was cut off is taken up by the next one, and a table that somebody else made is told
+ * from our own.
+ *
+ * Two processes that apply at once take turns by the lock of one meta row. Where DDL is transactional it runs in the transaction that holds the lock,
+ * and takes effect as a whole; elsewhere (MariaDB, MySQL) it would commit that transaction, and runs beside it.
  */
 import { type ErrorPlace, TesseraeError } from "../base/errors.ts";
-import type { Connection, Database, EngineDialect } from "../engine/contract.ts";
-import { META_TABLE, metaTable } from "../engine/control-tables.ts";
+import { lockMeta } from "../directory/change-feed.ts";
+import { upgradeControlTables } from "../directory/control-version.ts";
+import type { Database, EngineDialect, EngineResult, Statement } from "../engine/contract.ts";
+import { ControlStore } from "../engine/control-store.ts";
+import { META_TABLE } from "../engine/control-tables.ts";
 import { toEngineError } from "../engine/engine-error.ts";
+import type { TableModel } from "../schema/model.ts";
 import type { Piece } from "./create-plan.ts";
 
 const CREATING = "creating ";
+const LOCK_META = "schema_lock";
 
 export interface CreatedPiece {
   readonly kind: "table" | "guard";
   readonly table: string;
 }
 
+/** What one database has to hold. */
 export interface DatabasePieces {
   readonly database: Database;
   readonly place: ErrorPlace;
+  readonly controlTables: readonly TableModel[];
   readonly pieces: readonly Piece[];
 }
 
-/** Which pieces are missing; raises SCHEMA_CHANGED or SCHEMA_TABLE_EXISTS before anything is written. */
-export async function missingPieces({ database, place, pieces }: DatabasePieces): Promise<Piece[]> {
-  return withConnection(database, place, async (connection, dialect) => {
-    const tables = await readNames(connection, dialect.listTablesSql);
-    const meta = tables.has(META_TABLE) ? await readMeta(connection, dialect) : new Map<string, string>();
-    const guards = await readNames(connection, dialect.listTriggersSql);
-    return pieces.filter((piece) =>
-      piece.kind === "guard"
-        ? guardIsMissing(piece, meta, guards)
-        : tableIsMissing(piece, meta, tables, place),
-    );
-  });
+interface Runner {
+  run(statement: Statement): Promise<EngineResult>;
 }
 
-function guardIsMissing(
-  piece: Piece,
-  meta: ReadonlyMap<string, string>,
-  triggers: ReadonlySet<string>,
-): boolean {
+/** Which pieces are missing; raises SCHEMA_CHANGED or SCHEMA_TABLE_EXISTS. Writes nothing. */
+export async function missingPieces(target: DatabasePieces, runner: Runner = target.database): Promise<Piece[]> {
+  const { dialect } = target.database.engine;
+  try {
+    const tables = await readNames(runner, dialect.listTablesSql);
+    const meta = tables.has(META_TABLE) ? await readMeta(runner, dialect) : new Map<string, string>();
+    const triggers = await readNames(runner, dialect.listTriggersSql);
+    return target.pieces.filter((piece) =>
+      piece.kind === "guard" ? guardIsMissing(piece, meta, triggers) : tableIsMissing(piece, meta, tables, target.place),
+    );
+  } catch (error) {
+    throw toEngineError(error, dialect, { ...target.place, operation: "schema.apply" });
+  }
+}
+
+function guardIsMissing(piece: Piece, meta: ReadonlyMap<string, string>, triggers: ReadonlySet<string>): boolean {
   if (meta.get(metaName(piece)) !== piece.fingerprint) return true;
-  // A guard that somebody dropped comes back: every trigger the statements create must be there.
-  const named = piece.statements.flatMap(
-    (statement) =>
-      /create\s+(?:or\s+replace\s+)?trigger\s+(?:if\s+not\s+exists\s+)?["`]?([a-z0-9_]+)/i.exec(
-        statement,
-      )?.[1] ?? [],
-  );
+  // A guard that somebody dropped comes back: every trigger that the statements create must be there.
+  const creates = /create\s+(?:or\s+replace\s+)?trigger\s+(?:if\s+not\s+exists\s+)?["`]?([a-z0-9_]+)/gi;
+  const named = piece.statements.flatMap((statement) => [...statement.matchAll(creates)].map((match) => match[1] as string));
   return named.some((name) => !triggers.has(name));
 }
 
@@ -60,7 +68,7 @@ function tableIsMissing(
   const known = meta.get(metaName(piece));
   const exists = tables.has(piece.table);
   if (known === undefined) {
-    if (!exists || piece.table === META_TABLE) return true;
+    if (!exists) return true;
     throw new TesseraeError(
       "SCHEMA_TABLE_EXISTS",
       `A table "${piece.table}" exists already and was not made by this library. Rename one of them, or move its rows through the application.`,
@@ -71,95 +79,58 @@ function tableIsMissing(
   if (exists && fingerprint !== piece.fingerprint) {
     throw new TesseraeError(
       "SCHEMA_CHANGED",
-      `Table "${piece.table}" was made from another definition. This version creates tables and does not change them: bring the definition back, or change the table by hand together with its row in ${META_TABLE}.`,
-      {
-        ...place,
-        table: piece.table,
-      },
+      `Table "${piece.table}" was made from another definition. This version creates tables and does not change them: bring the definition back, ` +
+        `or change the table by hand and delete the row "${metaName(piece)}" of ${META_TABLE} together with the table's old copy.`,
+      { ...place, table: piece.table },
     );
   }
   return !exists || known.startsWith(CREATING);
 }
 
-/** Creates the pieces in their order. Runs again without harm. */
-export async function createPieces(
-  { database, place }: DatabasePieces,
-  missing: readonly Piece[],
-): Promise<CreatedPiece[]> {
-  if (missing.length === 0) return [];
-  return withConnection(database, place, async (connection, dialect) => {
-    for (const statement of dialect.createTable(metaTable()))
-      await connection.run({ sql: statement, parameters: [], prepare: false });
-    for (const piece of missing) {
-      await writeMeta(connection, dialect, metaName(piece), CREATING + piece.fingerprint);
-      for (const statement of piece.statements)
-        await runDdl(connection, dialect, statement, { ...place, table: piece.table });
-      await writeMeta(connection, dialect, metaName(piece), piece.fingerprint);
-    }
+/** Brings the control tables to this library's layout and creates what is missing, in its order. Runs again without harm. */
+export async function createMissing(target: DatabasePieces): Promise<CreatedPiece[]> {
+  const { database, place } = target;
+  await upgradeControlTables(database, target.controlTables).catch((error: unknown) => {
+    throw toEngineError(error, database.engine.dialect, { ...place, operation: "schema.apply" });
+  });
+  // The usual second run ends here, without a lock.
+  if ((await missingPieces(target)).length === 0) return [];
+  const store = new ControlStore(database, { ...place, operation: "schema.apply" });
+  return store.transaction(async (transaction) => {
+    await lockMeta(transaction, store, LOCK_META, "", "alone");
+    const runner: Runner = store.capabilities.transactionalDdl ? transaction.connection : database;
+    const missing = await missingPieces(target, runner);
+    for (const piece of missing) await createPiece(runner, store.dialect, piece, place);
     return missing.map(({ kind, table }) => ({ kind, table }));
   });
 }
 
-async function runDdl(
-  connection: Connection,
-  dialect: EngineDialect,
-  statement: string,
-  place: ErrorPlace,
-): Promise<void> {
-  try {
-    await connection.run({ sql: statement, parameters: [], prepare: false });
-  } catch (error) {
-    throw toEngineError(error, dialect, { ...place, operation: "schema.apply", sql: statement });
+async function createPiece(runner: Runner, dialect: EngineDialect, piece: Piece, place: ErrorPlace): Promise<void> {
+  await writeMeta(runner, dialect, metaName(piece), CREATING + piece.fingerprint);
+  for (const sql of piece.statements) {
+    try {
+      await runner.run({ sql, parameters: [], prepare: false });
+    } catch (error) {
+      throw toEngineError(error, dialect, { ...place, table: piece.table, operation: "schema.apply", sql });
+    }
   }
+  await writeMeta(runner, dialect, metaName(piece), piece.fingerprint);
 }
 
 const metaName = (piece: Piece): string => `${piece.kind}:${piece.table}`;
 
-async function withConnection<T>(
-  database: Database,
-  place: ErrorPlace,
-  body: (connection: Connection, dialect: EngineDialect) => Promise<T>,
-): Promise<T> {
-  const { dialect } = database.engine;
-  let connection: Connection | undefined;
-  try {
-    connection = await database.acquire();
-    return await body(connection, dialect);
-  } catch (error) {
-    throw toEngineError(error, dialect, { ...place, operation: "schema.apply" });
-  } finally {
-    connection?.release();
-  }
+async function readNames(runner: Runner, sql: string): Promise<Set<string>> {
+  const { rows } = await runner.run({ sql, parameters: [], prepare: false });
+  return new Set(rows.map((row) => String(row["name"])));
 }
 
-async function readNames(connection: Connection, sql: string): Promise<Set<string>> {
-  const { rows } = await connection.run({ sql, parameters: [], prepare: false });
-  return new Set(rows.map((row) => String(row.name)));
+async function readMeta(runner: Runner, dialect: EngineDialect): Promise<Map<string, string>> {
+  const { rows } = await runner.run({ sql: `select name, value from ${dialect.quote(META_TABLE)}`, parameters: [], prepare: false });
+  return new Map(rows.map((row) => [String(row["name"]), String(row["value"])]));
 }
 
-async function readMeta(connection: Connection, dialect: EngineDialect): Promise<Map<string, string>> {
-  const { rows } = await connection.run({
-    sql: `select name, value from ${dialect.quote(META_TABLE)}`,
-    parameters: [],
-    prepare: false,
-  });
-  return new Map(rows.map((row) => [String(row.name), String(row.value)]));
-}
-
-async function writeMeta(
-  connection: Connection,
-  dialect: EngineDialect,
-  name: string,
-  value: string,
-): Promise<void> {
+async function writeMeta(runner: Runner, dialect: EngineDialect, name: string, value: string): Promise<void> {
   const table = dialect.quote(META_TABLE);
-  const { verb, suffix } = dialect.capabilities.insertIgnore;
-  await connection.run({
-    sql: dialect.placeholders(`${verb} into ${table} (name, value) values (?, ?)${suffix}`),
-    parameters: [name, value],
-  });
-  await connection.run({
-    sql: dialect.placeholders(`update ${table} set value = ? where name = ?`),
-    parameters: [value, name],
-  });
+  const { affectedRows } = await runner.run({ sql: dialect.placeholders(`update ${table} set value = ? where name = ?`), parameters: [value, name] });
+  if (affectedRows === 0n) await runner.run({ sql: dialect.placeholders(`insert into ${table} (name, value) values (?, ?)`), parameters: [name, value] });
 }

@@ -5,9 +5,9 @@
  */
 import type { ErrorPlace } from "../base/errors.ts";
 import type { Database } from "../engine/contract.ts";
-import { META_TABLE, shardControlTables } from "../engine/control-tables.ts";
+import { shardControlTables } from "../engine/control-tables.ts";
 import type { SchemaModel, TableModel } from "../schema/model.ts";
-import { type CreatedPiece, createPieces, type DatabasePieces, missingPieces } from "./create-on-database.ts";
+import { type CreatedPiece, createMissing, type DatabasePieces, missingPieces } from "./create-on-database.ts";
 import { piecesFor } from "./create-plan.ts";
 
 export interface SynchronizedShard {
@@ -47,18 +47,13 @@ export class Synchronizer {
   /** Creates what is missing, and does nothing where everything is there. */
   async apply(): Promise<ApplyResult> {
     const places = this.#places();
-    const missing = await Promise.all(places.map((entry) => missingPieces(entry)));
+    // Everything is looked at before anything is written: a refusal on one database leaves the others as they were.
+    await Promise.all(places.map((entry) => missingPieces(entry)));
     const created: AppliedPiece[] = [];
     // Main first: a shard is of no use without its directory.
-    for (const [index, entry] of places.entries()) {
-      const pieces = await createPieces(entry, missing[index] ?? []);
-      created.push(
-        ...pieces.map((piece) => ({
-          ...piece,
-          cluster: entry.place.cluster as "main" | "shards",
-          shard: entry.place.shard,
-        })),
-      );
+    for (const entry of places) {
+      const { cluster, shard } = entry.place;
+      for (const piece of await createMissing(entry)) created.push({ ...piece, cluster: cluster as "main" | "shards", shard });
     }
     return { created };
   }
@@ -66,29 +61,20 @@ export class Synchronizer {
   #places(): DatabasePieces[] {
     const { schema, main, control, shards, mainControlTables } = this.#options;
     const tables = [...schema.tables.values()];
-    const global = tables.filter((table) => table.kind === "global" || table.kind === "reference");
-    const federated = [
-      ...shardControlTables(schema.federations.values()),
-      ...tables.filter((table) => table.kind === "federated" || table.kind === "reference"),
-    ];
-    const entry = (database: Database, place: ErrorPlace, models: readonly TableModel[]): DatabasePieces => ({
+    const forMain = tables.filter((table) => table.kind !== "federated");
+    const forShards = tables.filter((table) => table.kind !== "global");
+    const entry = (database: Database, place: ErrorPlace, controlTables: readonly TableModel[], models: readonly TableModel[]) => ({
       database,
       place,
-      pieces: piecesFor(
-        database.engine.dialect,
-        schema,
-        models.filter((table) => table.name !== META_TABLE),
-      ),
+      controlTables,
+      pieces: piecesFor(database.engine.dialect, schema, models),
     });
     return [
-      entry(control, { cluster: "main" }, mainControlTables),
-      entry(main, { cluster: "main" }, global),
+      entry(control, { cluster: "main" }, mainControlTables, []),
+      entry(main, { cluster: "main" }, [], forMain),
       ...shards.map(({ id, database, isMain }) =>
-        entry(
-          database,
-          { cluster: "shards", shard: id },
-          isMain ? federated.filter((table) => table.kind !== "reference") : federated,
-        ),
+        // Where main plays the shard, its reference tables are main's own.
+        entry(database, { cluster: "shards", shard: id }, shardControlTables(schema.federations.values()), isMain ? tables.filter((table) => table.kind === "federated") : forShards),
       ),
     ];
   }

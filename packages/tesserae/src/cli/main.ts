@@ -1,0 +1,178 @@
+/**
+ * The command line, for operators. Every command reads `tesserae.config.ts`, prints for people or (`--json`) for programs, and says by its exit code
+ * what became of it: 0 done, 1 refused or failed, 2 wrong usage, 3 configuration or schema, 4 a database cannot be reached.
+ */
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import type { FederationHandle } from "../federation-handle.ts";
+import type { Federation } from "../federation.ts";
+import type { KeyValue } from "../schema/logical-type.ts";
+import { withFederation } from "./config-file.ts";
+import { init } from "./init-command.ts";
+import { EXIT, fail, print, table } from "./output.ts";
+
+interface CommonOptions {
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly federation: string;
+}
+
+type Handle = FederationHandle<unknown, KeyValue>;
+
+/** Runs one command line. Sets the process's exit code. */
+export async function main(argv: readonly string[]): Promise<void> {
+  const program = new Command("tesserae")
+    .description("A federated database layer: begin on one database, grow to many, change no code.")
+    .option("-c, --config <file>", "the configuration (default: tesserae.config.ts in this folder)")
+    .option("--json", "print JSON")
+    .showHelpAfterError()
+    .exitOverride();
+  addInit(program);
+  addStatus(program);
+  addSchema(program);
+  addTenants(program);
+  addTickets(program);
+  try {
+    await program.parseAsync([...argv]);
+  } catch (error) {
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    else process.exitCode = fail(program.opts<CommonOptions>().json === true, error);
+  }
+}
+
+function addInit(program: Command): void {
+  program
+    .command("init [folder]")
+    .description("write a schema and a configuration to begin with")
+    .action(async (folder: string | undefined, _options: unknown, command: Command) => {
+      const files = await init(folder ?? ".");
+      print(optionsOf(command).json === true, { written: files }, () => [...files.map((file) => `wrote ${file}`), 'next: "tesserae schema apply"']);
+    });
+}
+
+function addStatus(program: Command): void {
+  program
+    .command("status")
+    .description("what is configured, whether each database answers, and the connection budget")
+    .action(async (_options: unknown, command: Command) => {
+      const { json } = optionsOf(command);
+      await onFederation(command, async (federation) => {
+        const probes = await federation.probe();
+        const status = federation.status();
+        print(json === true, { ...status, databases: probes }, () => [
+          ...table(
+            ["database", "address", "answers", "tenants"],
+            probes.map((probe) => [probe.name, probe.address, probe.error === undefined ? "yes" : `no: ${probe.error}`, probe.tenants === undefined ? "" : String(probe.tenants)]),
+          ),
+          "",
+          `main plays: ${Object.entries(status.poorMans).flatMap(([name, on]) => (on ? [name] : [])).join(", ") || "main alone"}`,
+          ...status.budget.map(({ server, pools, connectionsMax }) => `connections on ${server}: at most ${connectionsMax} (${pools.join(", ")})`),
+        ]);
+        if (probes.some((probe) => probe.error !== undefined)) process.exitCode = EXIT.unreachable;
+      });
+    });
+}
+
+function addSchema(program: Command): void {
+  const schema = program.command("schema").description("tables and guards");
+  schema
+    .command("apply")
+    .description("create what the schema says, everywhere it belongs")
+    .action(async (_options: unknown, command: Command) => {
+      await onFederation(command, async (federation) => {
+        const { created } = await federation.schema.apply();
+        print(optionsOf(command).json === true, { created }, () =>
+          created.length === 0
+            ? ["everything is there already"]
+            : created.map((piece) => `created ${piece.kind} ${piece.table} on ${piece.shard === undefined ? "main" : `shard ${piece.shard}`}`),
+        );
+      });
+    });
+}
+
+function addTenants(program: Command): void {
+  const tenant = program.command("tenant").description("keys and the shards they live on");
+  const federationOption = ["-f, --federation <name>", "which federation, where the schema has several", "default"] as const;
+  tenant
+    .command("add <key>")
+    .description("give a key a shard")
+    .option(...federationOption)
+    .option("-s, --shard <id>", "this shard instead of the chooser's", wholeNumber)
+    .action(async (text: string, options: { shard?: number }, command: Command) => {
+      await onHandle(command, async (handle) => {
+        const place = await handle.tenants.add(handle.keyFromText(text), options.shard === undefined ? {} : { shard: options.shard });
+        print(optionsOf(command).json === true, { key: text, ...place }, () => [`${text} lives on shard ${place.shard}`]);
+      });
+    });
+  tenant
+    .command("where <key>")
+    .description("the shard of a key")
+    .option(...federationOption)
+    .action(async (text: string, _options: unknown, command: Command) => {
+      await onHandle(command, async (handle) => {
+        const place = await handle.tenants.where(handle.keyFromText(text));
+        print(optionsOf(command).json === true, { key: text, ...place }, () => [`${text} lives on shard ${place.shard} (epoch ${place.epoch}, ${place.state})`]);
+      });
+    });
+  tenant
+    .command("list")
+    .description("keys in their order")
+    .option(...federationOption)
+    .option("-s, --shard <id>", "of this shard alone", wholeNumber)
+    .option("-n, --limit <count>", "how many", wholeNumber, 100)
+    .option("-a, --after <key>", "from this key on, without it")
+    .action(async (options: { shard?: number; limit: number; after?: string }, command: Command) => {
+      await onHandle(command, (handle) => listTenants(handle, options, optionsOf(command).json === true));
+    });
+  tenant
+    .command("remove <key>")
+    .description("take a key out of the federation")
+    .option(...federationOption)
+    .option("--delete-rows", "delete its rows; without this a key that has rows is refused")
+    .action(async (text: string, options: { deleteRows?: boolean }, command: Command) => {
+      await onHandle(command, async (handle) => {
+        await handle.tenants.remove(handle.keyFromText(text), { rows: options.deleteRows === true ? "delete" : "refuse" });
+        print(optionsOf(command).json === true, { key: text, removed: true }, () => [`${text} was removed`]);
+      });
+    });
+}
+
+async function listTenants(handle: Handle, options: { shard?: number; limit: number; after?: string }, json: boolean): Promise<void> {
+  const places: { key: string; shard: number; state: string }[] = [];
+  const after = options.after === undefined ? {} : { after: handle.keyFromText(options.after) };
+  const shard = options.shard === undefined ? {} : { shard: options.shard };
+  for await (const place of handle.tenants.list({ ...after, ...shard, limit: options.limit })) {
+    places.push({ key: handle.keyToText(place.key), shard: place.shard, state: place.state });
+  }
+  print(json, { tenants: places }, () => table(["key", "shard", "state"], places.map(({ key, shard: id, state }) => [key, String(id), state])));
+}
+
+function addTickets(program: Command): void {
+  program
+    .command("tickets <sequence>")
+    .description("take ids from a sequence; they are never given again")
+    .option("-n, --count <count>", "how many", wholeNumber, 1)
+    .action(async (sequence: string, options: { count: number }, command: Command) => {
+      await onFederation(command, async (federation) => {
+        const ids = await federation.tickets.take(sequence, options.count);
+        print(optionsOf(command).json === true, { sequence, ids }, () => ids.map(String));
+      });
+    });
+}
+
+function optionsOf(command: Command): CommonOptions {
+  return command.optsWithGlobals<CommonOptions>();
+}
+
+function onFederation(command: Command, body: (federation: Federation) => Promise<void>): Promise<void> {
+  return withFederation(optionsOf(command).config, body);
+}
+
+function onHandle(command: Command, body: (handle: Handle) => Promise<void>): Promise<void> {
+  return onFederation(command, (federation) => body(federation.in(optionsOf(command).federation as never) as unknown as Handle));
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError("It must be a whole number from 1.");
+}

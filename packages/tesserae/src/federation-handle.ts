@@ -1,0 +1,96 @@
+/** One federation's face: its tenants, sessions and prepared queries. */
+import type { Kysely } from "kysely";
+import { LruMap } from "./base/lru.ts";
+import type { Directory } from "./directory/directory.ts";
+import type { CacheKey, KeyCodec } from "./directory/key-codec.ts";
+import type { TenantRegistry } from "./directory/tenants.ts";
+import type { KeyValue } from "./schema/logical-type.ts";
+import type { FederationModel, SchemaModel } from "./schema/model.ts";
+import { type FederationRoutes, KeyRoutes } from "./session/key-routes.ts";
+import { type Buildable, type PreparedContext, type PreparedExpressions, type PreparedParameters, PreparedQuery } from "./session/prepared.ts";
+import { TenantSession } from "./session/sessions.ts";
+import type { TenantScope } from "./session/tenant-filter.ts";
+
+/** Sessions kept for keys in use: making one costs more than finding it. */
+const SESSIONS_MAX = 10_000;
+
+export interface HandleParts {
+  readonly schema: SchemaModel;
+  readonly federation: FederationModel;
+  readonly directory: Directory;
+  readonly tenants: TenantRegistry;
+  readonly routes: FederationRoutes;
+}
+
+/** A federation by name, as `fed.in(name)` gives it; `fed` itself is the one called `default`. */
+export class FederationHandle<DB, Key extends KeyValue> {
+  /** The registry of keys: add, where, list, remove. */
+  readonly tenants: TenantRegistry;
+  readonly #parts: HandleParts;
+  readonly #codec: KeyCodec;
+  readonly #context: PreparedContext;
+  readonly #sessions = new LruMap<CacheKey, TenantSession<DB>>(SESSIONS_MAX);
+
+  constructor(parts: HandleParts) {
+    this.#parts = parts;
+    this.#codec = parts.directory.codec;
+    this.tenants = parts.tenants;
+    this.#context = {
+      routes: parts.routes,
+      keyType: parts.federation.key,
+      scopeOf: (key) => this.#scopeOf(key, (value) => value === key),
+      checkKey: (key) => this.#codec.check(key),
+    };
+  }
+
+  /**
+   * A Kysely instance for one key. Every statement sees and touches only that key's rows, on the shard where they live. KEY_NULL and KEY_TYPE are raised at once,
+   * KEY_UNKNOWN when a statement runs.
+   */
+  at(key: Key): TenantSession<DB> {
+    const canonical = this.#codec.check(key);
+    const cacheKey = this.#codec.cacheKey(canonical);
+    const known = this.#sessions.get(cacheKey);
+    if (known !== undefined) return known;
+    const scope = this.#scopeOf(canonical, (value) => this.#isSameKey(value, cacheKey));
+    const session = new TenantSession<DB>(new KeyRoutes(this.#parts.routes, canonical), scope);
+    this.#sessions.set(cacheKey, session);
+    return session;
+  }
+
+  /** A query that is built, filtered and compiled once; key and parameters are bound at each call. See `PreparedQuery`. */
+  prepare<O>(build: (db: Kysely<DB>) => Buildable<O>): PreparedQuery<Record<never, never>, O>;
+  prepare<P extends PreparedParameters, O>(
+    parameters: P,
+    build: (db: Kysely<DB>, parameters: PreparedExpressions<P>) => Buildable<O>,
+  ): PreparedQuery<P, O>;
+  prepare<P extends PreparedParameters, O>(
+    first: P | ((db: Kysely<DB>) => Buildable<O>),
+    build?: (db: Kysely<DB>, parameters: PreparedExpressions<P>) => Buildable<O>,
+  ): PreparedQuery<P, O> {
+    if (typeof first === "function") return new PreparedQuery(this.#context, {} as P, first);
+    return new PreparedQuery(this.#context, first, build as (db: Kysely<DB>, parameters: PreparedExpressions<P>) => Buildable<O>);
+  }
+
+  /** A key from text, as the command line and URLs carry it: digits for bigint, hexadecimal for bytes. KEY_TYPE when it is none. */
+  keyFromText(text: string): Key {
+    return this.#codec.fromText(text) as Key;
+  }
+
+  /** The text from which `keyFromText` gives the key back. */
+  keyToText(key: Key): string {
+    return this.#codec.toText(key);
+  }
+
+  #scopeOf(key: unknown, sameKey: (value: unknown) => boolean): TenantScope {
+    return { schema: this.#parts.schema, federation: this.#parts.federation.name, key, sameKey };
+  }
+
+  #isSameKey(value: unknown, cacheKey: CacheKey): boolean {
+    try {
+      return this.#codec.cacheKey(this.#codec.check(value)) === cacheKey;
+    } catch {
+      return false;
+    }
+  }
+}

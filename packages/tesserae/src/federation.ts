@@ -1,0 +1,295 @@
+/**
+ * `federate()`: configuration in, a running federation out. This file wires the floors together and decides nothing itself: which
+ * database plays which cluster is the topology's, where a key lives the directory's, what a statement may say the session's.
+ */
+import type { Kysely } from "kysely";
+import { isTesseraeError, TesseraeError } from "./base/errors.ts";
+import { type ChooserInput, engineFromUrl, type FederationConfig, poolOptions } from "./configuration.ts";
+import { ChangeFeed } from "./directory/change-feed.ts";
+import { leastLoaded, resolveChooser } from "./directory/choosers.ts";
+import { mainControlTables } from "./directory/control-tables.ts";
+import { Directory } from "./directory/directory.ts";
+import { TenantRegistry } from "./directory/tenants.ts";
+import type { Database, Engine, PoolOptions, PoolStats } from "./engine/contract.ts";
+import { ControlStore } from "./engine/control-store.ts";
+import { toEngineError } from "./engine/engine-error.ts";
+import { FederationHandle } from "./federation-handle.ts";
+import { References } from "./references.ts";
+import type { Schema } from "./schema/define-schema.ts";
+import type { KeyValue } from "./schema/logical-type.ts";
+import { DEFAULT_FEDERATION, type FederationModel, type SchemaModel } from "./schema/model.ts";
+import type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";
+import { checkEngines, refuseWhatCannotRunYet } from "./schema-on-engines.ts";
+import { MainBinding } from "./session/bindings.ts";
+import { DialectKit } from "./session/dialect-kit.ts";
+import { openSession } from "./session/sessions.ts";
+import type { Target } from "./session/target.ts";
+import { type ApplyResult, Synchronizer } from "./synchronizer/synchronizer.ts";
+import { ticketSequences } from "./tickets/sequences.ts";
+import { TableTicketSource } from "./tickets/ticket-source.ts";
+import { Tickets } from "./tickets/tickets.ts";
+import { connectionBudget, type ServerBudget } from "./topology/budget.ts";
+import { parseTopology, type Topology } from "./topology/topology.ts";
+
+const CONTROL_CONNECTIONS_DEFAULT = 4;
+const STATEMENT_PLANS_DEFAULT = 2_000;
+
+type NameOf<S extends Schema> = keyof S["$federations"] & string;
+type ShardsOf<S extends Schema, Name extends string> = ShardDatabase<S["$tables"], Name>;
+type KeyIn<S extends Schema, Name extends NameOf<S>> = KeyOf<S["$federations"][Name]>;
+/** The short form's key; never where the schema names its federations. */
+type DefaultKey<S extends Schema> = "default" extends NameOf<S> ? KeyIn<S, "default" & NameOf<S>> : never;
+
+/** What is configured and what is open. Addresses hold no passwords. */
+export interface FederationStatus {
+  readonly main: { readonly address: string; readonly pool: PoolStats };
+  /** Connections reserved for the directory and tickets. */
+  readonly control: { readonly address: string; readonly pool: PoolStats };
+  readonly shards: readonly { readonly id: number; readonly address: string; readonly isMain: boolean; readonly pool: PoolStats }[];
+  /** Which clusters main plays. */
+  readonly poorMans: Readonly<Record<"replicas" | "federation" | "tickets", boolean>>;
+  /** Connections each server may see from all processes together. */
+  readonly budget: readonly ServerBudget[];
+  readonly federations: readonly string[];
+}
+
+/** Whether a database answers. */
+export interface DatabaseProbe {
+  /** `main`, `control` or `shard 1`. */
+  readonly name: string;
+  readonly address: string;
+  /** Active keys on the shard, of all federations; undefined where it is no shard or could not be asked. */
+  readonly tenants: number | undefined;
+  /** Why it does not answer. */
+  readonly error: string | undefined;
+}
+
+/** The databases of a federation, each behind its pool, opened on first use. */
+interface Databases {
+  readonly main: Database;
+  readonly control: Database;
+  readonly shards: ReadonlyMap<number, Database>;
+}
+
+/** A running federation; `federate()` makes one. */
+export class Federation<S extends Schema = Schema> {
+  /** Global and reference tables, in main. */
+  readonly main: Kysely<MainDatabase<S["$tables"]>>;
+  /** A replica of main, for plain selects that may lag behind. Without replicas in the configuration main plays it, with the same rules. */
+  readonly replica: Kysely<MainDatabase<S["$tables"]>>;
+  /** Ids that no other process is ever given. */
+  readonly tickets: Tickets;
+  /** `apply()` creates what the schema says, everywhere it belongs. */
+  readonly schema: { apply(): Promise<ApplyResult> };
+  /** `publish()` copies reference tables from main to the shards. */
+  readonly references: References;
+  readonly #topology: Topology<Engine>;
+  readonly #databases: Databases;
+  readonly #budget: readonly ServerBudget[];
+  // biome-ignore lint/suspicious/noExplicitAny: `in` gives each its own types.
+  readonly #handles: ReadonlyMap<string, FederationHandle<any, any>>;
+
+  constructor(config: FederationConfig<S>) {
+    const model = config.schema.model;
+    const pool = poolOptions(config.pool);
+    this.#topology = parseTopology<Engine>(config, engineFromUrl);
+    refuseWhatCannotRunYet(this.#topology);
+    checkEngines(model, this.#topology);
+    const controlConnectionsMax = config.controlConnectionsMax ?? CONTROL_CONNECTIONS_DEFAULT;
+    this.#budget = connectionBudget(this.#topology, {
+      processes: config.budget?.processes ?? 1,
+      poolMax: pool.connectionsMax,
+      controlPoolMax: controlConnectionsMax,
+      serverMax: config.budget?.serverConnectionsMax,
+    });
+    this.#databases = openDatabases(this.#topology, pool, controlConnectionsMax);
+    const { main, control, shards } = this.#databases;
+    const kits = new Kits(model, config.statementPlansMax ?? STATEMENT_PLANS_DEFAULT);
+    const mainTarget: Target = { name: "main", database: main, kit: kits.of(main), place: { cluster: "main" } };
+    this.main = openSession(new MainBinding(mainTarget, model, "main"));
+    this.replica = openSession(new MainBinding(mainTarget, model, "replicas"));
+    this.tickets = new Tickets({
+      source: new TableTicketSource(control),
+      sequences: ticketSequences(model, config.ticketing?.sequences),
+      ticketBlockIds: config.ticketing?.blockIds,
+    });
+    const listed = [...this.#topology.shards.values()].map(({ id, isMain }) => ({ id, isMain, database: shards.get(id) as Database }));
+    this.references = new References(model, main, listed);
+    const synchronizer = new Synchronizer({ schema: model, main, control, shards: listed, mainControlTables: mainControlTables(model.federations.values()) });
+    this.schema = { apply: () => synchronizer.apply() };
+    this.#handles = openHandles(config, model, this.#databases, kits);
+  }
+
+  /** A Kysely instance for one key of the schema's one federation. See `FederationHandle.at`. */
+  at(key: DefaultKey<S>) {
+    return this.#default.at(key);
+  }
+
+  /** The keys of the schema's one federation: add, where, list, remove. */
+  get tenants(): TenantRegistry {
+    return this.#default.tenants;
+  }
+
+  /** Builds a query once for the schema's one federation. See `FederationHandle.prepare`. */
+  get prepare(): FederationHandle<ShardsOf<S, "default">, DefaultKey<S>>["prepare"] {
+    const handle = this.#default;
+    return handle.prepare.bind(handle) as FederationHandle<ShardsOf<S, "default">, DefaultKey<S>>["prepare"];
+  }
+
+  /** One of several federations, by name: `fed.in("blogs").at(id)`. */
+  in<Name extends NameOf<S>>(name: Name): FederationHandle<ShardsOf<S, Name>, KeyIn<S, Name>> {
+    const handle = this.#handles.get(name);
+    if (handle !== undefined) return handle;
+    const known = [...this.#handles.keys()].join(", ");
+    throw new TesseraeError("FEDERATION_UNKNOWN", `The schema defines no federation "${name}". It has: ${known}.`, { federation: name });
+  }
+
+  /** What is configured, what is open, and the connection budget. */
+  status(): FederationStatus {
+    const { main, control, shards } = this.#databases;
+    return {
+      main: { address: main.engine.address.display, pool: main.stats },
+      control: { address: control.engine.address.display, pool: control.stats },
+      shards: [...this.#topology.shards.values()].map(({ id, primary, isMain }) => ({
+        id,
+        address: primary.address.display,
+        isMain,
+        pool: (shards.get(id) as Database).stats,
+      })),
+      poorMans: this.#topology.poorMans,
+      budget: this.#budget,
+      federations: [...this.#handles.keys()],
+    };
+  }
+
+  /** Asks every database for an answer. Never rejects for one that is down: its probe says why. */
+  async probe(): Promise<DatabaseProbe[]> {
+    const { main, control, shards } = this.#databases;
+    const [onMain, onControl, ...onShards] = await Promise.all([
+      probeDatabase("main", main),
+      probeDatabase("control", control),
+      ...[...shards].map(([id, database]) => probeDatabase(`shard ${id}`, database)),
+    ]);
+    const counts = onControl.error === undefined ? await this.#countTenants() : undefined;
+    return [onMain, onControl, ...onShards.map((probe, index) => ({ ...probe, tenants: counts?.get([...shards.keys()][index] as number) ?? (counts === undefined ? undefined : 0) }))];
+  }
+
+  /** Waits for work under way, then closes every connection. Idempotent; afterwards every call is refused with CLOSED. */
+  async close(): Promise<void> {
+    await this.tickets.close();
+    const { main, control, shards } = this.#databases;
+    await Promise.all([...new Set([main, ...shards.values()])].map((database) => database.close()));
+    await control.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Active keys by shard; undefined before the schema was applied. */
+  async #countTenants(): Promise<Map<number, number> | undefined> {
+    const counts = new Map<number, number>();
+    try {
+      for (const handle of this.#handles.values()) {
+        for (const [shard, count] of await handle.tenants.count()) counts.set(shard, (counts.get(shard) ?? 0) + count);
+      }
+    } catch (error) {
+      if (isTesseraeError(error, "SCHEMA_NOT_APPLIED")) return undefined;
+      throw error;
+    }
+    return counts;
+  }
+
+  get #default(): FederationHandle<ShardsOf<S, "default">, DefaultKey<S>> {
+    const handle = this.#handles.get(DEFAULT_FEDERATION);
+    if (handle !== undefined) return handle;
+    const [first] = this.#handles.keys();
+    throw new TesseraeError("FEDERATION_UNKNOWN", `The schema defines its federations by name: say which one, as in fed.in("${first}").at(key).`, {});
+  }
+}
+
+/**
+ * Checks a configuration and gives the federation it describes. Nothing is connected yet: connections open on first use. Raises a `CONFIG_…` error for the first
+ * thing that is wrong.
+ *
+ * @example
+ * ```ts
+ * import { bigint, defineSchema, federate, federated, sqlite, text } from "tesserae";
+ *
+ * const schema = defineSchema({
+ *   key: bigint(),
+ *   tables: { notes: federated("user_id", { id: bigint().ticket(), user_id: bigint(), body: text(200) }) },
+ * });
+ * await using fed = await federate({ schema, main: sqlite("notes.db") });
+ * await fed.schema.apply();
+ * await fed.tenants.add(1n);
+ * await fed.at(1n).insertInto("notes").values({ id: await fed.tickets.next("notes"), body: "first" }).execute();
+ * ```
+ */
+export async function federate<S extends Schema>(config: FederationConfig<S>): Promise<Federation<S>> {
+  return new Federation(config);
+}
+
+async function probeDatabase(name: string, database: Database): Promise<DatabaseProbe> {
+  const { dialect, address } = database.engine;
+  try {
+    await database.run({ sql: "select 1 as answer", parameters: [], readOnly: true });
+    return { name, address: address.display, tenants: undefined, error: undefined };
+  } catch (error) {
+    const { code, message } = toEngineError(error, dialect, {});
+    return { name, address: address.display, tenants: undefined, error: `${code}: ${message}` };
+  }
+}
+
+/** The compiling and planning of each engine in use. */
+class Kits {
+  readonly #kits = new Map<string, DialectKit>();
+  readonly #schema: SchemaModel;
+  readonly #plansMax: number;
+
+  constructor(schema: SchemaModel, plansMax: number) {
+    this.#schema = schema;
+    this.#plansMax = plansMax;
+  }
+
+  of(database: Database): DialectKit {
+    const { dialect } = database.engine;
+    let kit = this.#kits.get(dialect.name);
+    if (kit === undefined) {
+      kit = new DialectKit(dialect, this.#schema, this.#plansMax);
+      this.#kits.set(dialect.name, kit);
+    }
+    return kit;
+  }
+}
+
+function openDatabases(topology: Topology<Engine>, pool: PoolOptions, controlConnectionsMax: number): Databases {
+  const main = topology.main.open(pool);
+  const control = topology.main.control().open({ ...pool, connectionsMax: controlConnectionsMax });
+  const shards = new Map([...topology.shards.values()].map(({ id, primary, isMain }) => [id, isMain ? main : primary.open(pool)]));
+  return { main, control, shards };
+}
+
+function openHandles<S extends Schema>(config: FederationConfig<S>, schema: SchemaModel, databases: Databases, kits: Kits): Map<string, FederationHandle<unknown, KeyValue>> {
+  const control = new ControlStore(databases.control, { cluster: "main" });
+  const feed = new ChangeFeed({ control, leaseMs: config.directory?.leaseMs });
+  const shards = new Map<number, Target>(
+    [...databases.shards].map(([id, database]) => [id, { name: `shard ${id}` as const, database, kit: kits.of(database), place: { cluster: "shards", shard: id } }]),
+  );
+  const kit = ([...shards.values()][0] as Target).kit;
+  return new Map(
+    [...schema.federations.values()].map((federation) => {
+      const directory = new Directory({ control, federation, feed, directoryCacheEntries: config.directory?.cacheEntries });
+      const tenants = openTenants(config, schema, federation, databases, control, directory);
+      const routes = {
+        federation: federation.name,
+        source: config.placement === "onFirstUse" ? placing(directory, tenants) : directory,
+        show: (key: KeyValue) => directory.codec.show(key),
+        toText: (key: KeyValue) => directory.codec.toText(key),
+        shards,
+        kit,
+      };
+      return [federation.name, new FederationHandle<unknown, KeyValue>({ schema, federation, directory, tenants, routes })];
+    }),
+  );
+}
