@@ -1,8 +1,27 @@
 /** One caller's connection: which handle its statements run on, and the state of its transaction. */
 import { TesseraeError } from "../../base/errors.ts";
 import type { BeginOptions, Connection, EngineResult, RawRow, Statement } from "../contract.ts";
+import { chunksOf } from "./chunks.ts";
 import { quoteIdentifier } from "./ddl.ts";
-import { chunksOf, type Lease, type SqliteDatabase } from "./pool.ts";
+import type { Handle } from "./handle.ts";
+
+/** A handle that one caller has for a while. */
+export interface Lease {
+  readonly handle: Handle;
+  /** `broken` closes the handle. */
+  end(broken: boolean): void;
+}
+
+/** What a connection asks of its pool. */
+export interface ConnectionHost {
+  /** One statement outside any transaction; `read` on a reader. */
+  route(statement: Statement, read: boolean): Promise<EngineResult>;
+  stream(statement: Statement, chunkRows: number, read: boolean): AsyncIterable<RawRow[]>;
+  leaseWriter(): Promise<Lease>;
+  leaseReader(): Promise<Lease>;
+  /** Waits for the locks of other processes. */
+  retryBusy<T>(work: () => T): Promise<T>;
+}
 
 interface Transaction {
   readonly lease: Lease;
@@ -11,14 +30,14 @@ interface Transaction {
 }
 
 export class SqliteConnection implements Connection {
-  readonly #database: SqliteDatabase;
+  readonly #host: ConnectionHost;
   readonly #readOnly: boolean;
   readonly #onRelease: () => void;
   #transaction: Transaction | undefined;
   #released = false;
 
-  constructor(database: SqliteDatabase, readOnly: boolean, onRelease: () => void) {
-    this.#database = database;
+  constructor(host: ConnectionHost, readOnly: boolean, onRelease: () => void) {
+    this.#host = host;
     this.#readOnly = readOnly;
     this.#onRelease = onRelease;
   }
@@ -27,7 +46,7 @@ export class SqliteConnection implements Connection {
     const transaction = this.#transaction;
     if (transaction === undefined) {
       if (this.#released) return Promise.reject(releasedError());
-      return this.#database.route(statement, this.#readOnly || statement.readOnly === true);
+      return this.#host.route(statement, this.#readOnly || statement.readOnly === true);
     }
     try {
       return Promise.resolve(this.#inside(transaction).execute(statement));
@@ -40,7 +59,7 @@ export class SqliteConnection implements Connection {
     if (this.#released) throw releasedError();
     const transaction = this.#transaction;
     if (transaction !== undefined) yield* chunksOf(this.#inside(transaction), statement, chunkRows);
-    else yield* this.#database.stream(statement, chunkRows, this.#readOnly || statement.readOnly === true);
+    else yield* this.#host.stream(statement, chunkRows, this.#readOnly || statement.readOnly === true);
   }
 
   async begin(options: BeginOptions = {}): Promise<void> {
@@ -52,9 +71,9 @@ export class SqliteConnection implements Connection {
       );
     // Every isolation level is met: SQLite's transactions are serializable.
     const read = this.#readOnly || options.readOnly === true;
-    const lease = await (read ? this.#database.leaseReader() : this.#database.leaseWriter());
+    const lease = await (read ? this.#host.leaseReader() : this.#host.leaseWriter());
     try {
-      await this.#database.retryBusy(() => lease.handle.exec(read ? "begin" : "begin immediate"));
+      await this.#host.retryBusy(() => lease.handle.exec(read ? "begin" : "begin immediate"));
       const queryOnly = read && !lease.handle.readOnly;
       if (queryOnly) lease.handle.exec("pragma query_only = on");
       this.#transaction = { lease, queryOnly };
@@ -67,7 +86,7 @@ export class SqliteConnection implements Connection {
 
   async commit(): Promise<void> {
     const handle = this.#inside(this.#open());
-    await this.#database.retryBusy(() => handle.exec("commit"));
+    await this.#host.retryBusy(() => handle.exec("commit"));
     this.#end(false);
   }
 
@@ -106,7 +125,7 @@ export class SqliteConnection implements Connection {
   }
 
   /** SQLite ends a transaction by itself after some errors (a full disk, for one): a statement after it would commit alone. */
-  #inside(transaction: Transaction) {
+  #inside(transaction: Transaction): Handle {
     const { handle } = transaction.lease;
     if (!handle.inTransaction)
       throw new TesseraeError(

@@ -63,16 +63,14 @@ function add(sum: DecimalSum, value: SQLOutputValue, sign: 1 | -1, resultScale?:
 
 /** A REAL of at most fifteen digits is k / 10^s for a whole k below 10^15: an s that fits shows itself by dividing back exactly. */
 function addReal(sum: DecimalSum, value: number): void {
-  let scale = Math.min(sum.scale, REAL_SCALE_MAX);
-  let units = unitsOf(value, scale);
-  // A column's own scale always fits. In a mixture of columns it may not: then the smallest scale that does.
+  const units = sum.scale <= REAL_SCALE_MAX ? unitsOf(value, sum.scale) : undefined;
   if (units === undefined) {
-    for (scale = 0; units === undefined && scale <= REAL_SCALE_MAX; scale++) units = unitsOf(value, scale);
-    if (units === undefined)
+    const scale = REAL_POWERS.findIndex((_, candidate) => unitsOf(value, candidate) !== undefined);
+    if (scale === -1)
       throw new RangeError("The sum of decimals met a number that is no decimal of at most 15 digits.");
-    return addUnits(sum, BigInt(units), scale - 1);
+    addUnits(sum, BigInt(unitsOf(value, scale) as number), scale);
+    return;
   }
-  if (scale !== sum.scale) return addUnits(sum, BigInt(units), scale);
   const next = sum.units + units;
   if (Number.isSafeInteger(next)) {
     sum.units = next;

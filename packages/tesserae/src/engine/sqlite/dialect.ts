@@ -4,7 +4,7 @@ import { sqliteCapabilities } from "./capabilities.ts";
 import { decodeNaturalSqlite, sqliteCodec } from "./codecs.ts";
 import { createSqliteTable, dropSqliteTable, quoteIdentifier } from "./ddl.ts";
 import { classifySqliteError } from "./errors.ts";
-import { createSqliteGuard } from "./guard.ts";
+import { createSqliteGuard, passSqliteGuard } from "./guard.ts";
 
 export const sqliteDialect: EngineDialect = Object.freeze({
   name: "sqlite",
@@ -17,6 +17,7 @@ export const sqliteDialect: EngineDialect = Object.freeze({
   placeholders: (sql: string) => sql,
   createTable: createSqliteTable,
   createGuard: createSqliteGuard,
+  passGuard: passSqliteGuard,
   dropTable: dropSqliteTable,
   listTablesSql:
     "select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\' order by name",

@@ -17,6 +17,14 @@ import { quoteIdentifier, quoteText } from "./ddl.ts";
 /** `insert into tesserae_mover values (token)` … `delete from tesserae_mover`, in one transaction. */
 export const MOVER_TABLE = "tesserae_mover";
 
+/** The row of one mover, seen by its own transaction alone. */
+export function passSqliteGuard(token: bigint) {
+  return {
+    open: [`insert into ${MOVER_TABLE} (token) values (${token})`],
+    close: [`delete from ${MOVER_TABLE}`],
+  };
+}
+
 type Row = "new" | "old";
 
 export function createSqliteGuard(table: TableModel, federation: FederationModel): string[] {

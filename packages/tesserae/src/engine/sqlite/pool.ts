@@ -27,7 +27,8 @@ import type {
   Statement,
 } from "../contract.ts";
 import { retryBusy } from "./busy.ts";
-import { SqliteConnection } from "./connection.ts";
+import { chunksOf } from "./chunks.ts";
+import { type ConnectionHost, type Lease, SqliteConnection } from "./connection.ts";
 import { isBusy } from "./errors.ts";
 import type { Handle } from "./handle.ts";
 import type { Store } from "./store.ts";
@@ -35,14 +36,7 @@ import type { Store } from "./store.ts";
 const CLOSE_TIMEOUT_MS = 10_000;
 const CLOSE_POLL_MS = 5;
 
-/** A handle that one caller has for a while. */
-export interface Lease {
-  readonly handle: Handle;
-  /** `broken` closes the handle. */
-  end(broken: boolean): void;
-}
-
-export class SqliteDatabase implements Database {
+export class SqliteDatabase implements Database, ConnectionHost {
   readonly engine: Engine;
   readonly #store: Store;
   readonly #options: PoolOptions;
@@ -277,34 +271,5 @@ export class SqliteDatabase implements Database {
         ? `All ${connectionsMax} connections to ${this.engine.address.display} were in use for ${acquireTimeoutMs} ms. Release them sooner, or raise connectionsMax.`
         : `${this.engine.address.display} had another write transaction open for ${acquireTimeoutMs} ms; SQLite writes one at a time. Keep transactions short, and do not write outside a transaction while one is open in the same request.`;
     return new TesseraeError("CONNECTION_LIMIT", message, { operation: "acquire" });
-  }
-}
-
-/** After so long a process's other work gets its turn between two chunks. */
-const TURN_MS = 5;
-
-export async function* chunksOf(
-  handle: Handle,
-  statement: Statement,
-  chunkRows: number,
-): AsyncGenerator<RawRow[], void, undefined> {
-  const rows = handle.iterate(statement);
-  let turn = performance.now();
-  try {
-    for (;;) {
-      const chunk: RawRow[] = [];
-      for (let next = rows.next(); !next.done; next = rows.next()) {
-        chunk.push(next.value);
-        if (chunk.length >= chunkRows) break;
-      }
-      if (chunk.length > 0) yield chunk;
-      if (chunk.length < chunkRows) return;
-      if (performance.now() - turn > TURN_MS) {
-        await nextTurn();
-        turn = performance.now();
-      }
-    }
-  } finally {
-    rows.return();
   }
 }
