@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defaultServerConditions } from "vite";
 import { defineConfig } from "vitest/config";
 
@@ -16,6 +17,8 @@ export default defineConfig({
       "scripts/test/**/*.test.ts",
     ],
     pool: "forks",
+    // The suites wait for servers more than they compute.
+    maxWorkers: Math.max(2, availableParallelism()),
     execArgv: ["--conditions=tesserae-source", "--disable-warning=ExperimentalWarning"],
     globalSetup: ["packages/test-support/src/vitest-setup.ts"],
     setupFiles: ["packages/test-support/src/vitest-worker.ts"],
