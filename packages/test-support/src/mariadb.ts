@@ -12,6 +12,7 @@ import {
   type ServerOptions,
 } from "./server.ts";
 import { findRunner, makeServerFolder, removeFolder, runToEnd } from "./server-process.ts";
+import { makeCertificate, type ServerCertificate } from "./tls.ts";
 
 const ADMIN = "tesserae_admin";
 
@@ -31,6 +32,7 @@ export async function startMariaDb(options: ServerOptions = {}): Promise<Private
   const folder = makeServerFolder("tesserae-mariadb-", runner);
   const data = join(folder, "data");
   const initFile = join(folder, "init.sql");
+  let tls: ServerCertificate | undefined;
   try {
     // One statement a line: MariaDB reads the file line by line.
     writeFileSync(initFile, INITIAL_STATEMENTS.trimStart());
@@ -41,6 +43,7 @@ export async function startMariaDb(options: ServerOptions = {}): Promise<Private
       "--skip-test-db",
     ];
     await runToEnd(install, setUp, runner);
+    if (options.tls) tls = await makeCertificate(folder, runner);
   } catch (error) {
     removeFolder(folder);
     throw error;
@@ -52,6 +55,7 @@ export async function startMariaDb(options: ServerOptions = {}): Promise<Private
     "character-set-server": "utf8mb4",
     "collation-server": "utf8mb4_general_ci",
     ...(options.durability === "relaxed" ? { "innodb-flush-log-at-trx-commit": "2" } : {}),
+    ...(tls === undefined ? {} : { "ssl-cert": tls.certificatePath, "ssl-key": tls.keyPath }),
     ...options.settings,
   };
   const address = (port: number): ServerAddress => ({
@@ -64,6 +68,7 @@ export async function startMariaDb(options: ServerOptions = {}): Promise<Private
   });
   return startPrivateServer({
     folder,
+    certificate: tls?.certificate,
     address,
     shutdownSignal: "SIGTERM",
     launch: (port) => ({

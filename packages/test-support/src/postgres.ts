@@ -13,6 +13,7 @@ import {
   type ServerOptions,
 } from "./server.ts";
 import { findRunner, makeServerFolder, removeFolder, runToEnd } from "./server-process.ts";
+import { makeCertificate, type ServerCertificate } from "./tls.ts";
 
 const ADMIN = "postgres";
 
@@ -24,6 +25,7 @@ export async function startPostgres(options: ServerOptions = {}): Promise<Privat
   const folder = makeServerFolder("tesserae-postgres-", runner);
   const data = join(folder, "data");
   const passwordFile = join(folder, "password");
+  let tls: ServerCertificate | undefined;
   try {
     writeFileSync(passwordFile, ADMIN_PASSWORD, { mode: 0o600 });
     if (runner !== undefined) chownSync(passwordFile, runner.uid, runner.gid);
@@ -32,6 +34,7 @@ export async function startPostgres(options: ServerOptions = {}): Promise<Privat
     const login = ["-U", ADMIN, "-A", "scram-sha-256", `--pwfile=${passwordFile}`];
     await runToEnd(initdb, ["-D", data, "--no-sync", "--no-instructions", ...login, ...collation], runner);
     rmSync(passwordFile);
+    if (options.tls) tls = await makeCertificate(folder, runner);
   } catch (error) {
     removeFolder(folder);
     throw error;
@@ -41,6 +44,9 @@ export async function startPostgres(options: ServerOptions = {}): Promise<Privat
     unix_socket_directories: folder,
     max_connections: `${options.maxConnections ?? 400}`,
     ...(options.durability === "relaxed" ? { synchronous_commit: "off" } : {}),
+    ...(tls === undefined
+      ? {}
+      : { ssl: "on", ssl_cert_file: tls.certificatePath, ssl_key_file: tls.keyPath }),
     ...options.settings,
   };
   const address = (port: number): ServerAddress => ({
@@ -53,6 +59,7 @@ export async function startPostgres(options: ServerOptions = {}): Promise<Privat
   });
   const server = await startPrivateServer({
     folder,
+    certificate: tls?.certificate,
     address,
     shutdownSignal: "SIGINT",
     launch: (port) => ({

@@ -6,6 +6,7 @@ import { findFreePort, type Launch, removeFolder, ServerProcess, waitUntilReady 
 /** What an engine says about its servers. */
 export interface ServerRecipe {
   readonly folder: string;
+  readonly certificate: string | undefined;
   /** The command that runs the server on a port, in the foreground. */
   launch(port: number): Launch;
   address(port: number): ServerAddress;
@@ -53,6 +54,7 @@ function manage(recipe: ServerRecipe, port: number, first: ServerProcess): Priva
   return {
     ...databaseServer(recipe.address(port)),
     folder: recipe.folder,
+    certificate: recipe.certificate,
     get pid() {
       return server.pid;
     },

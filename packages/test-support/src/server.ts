@@ -10,6 +10,8 @@ export interface ServerOptions {
   readonly durability?: "shipped" | "relaxed";
   /** Connections the server accepts. 400 unless said. */
   readonly maxConnections?: number;
+  /** Encrypted connections are possible (and not required); the server has a certificate of its own. */
+  readonly tls?: boolean;
   /** Further settings by the engine's own names, such as `{ "log-bin": "on" }` or `{ wal_level: "logical" }`. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -43,6 +45,8 @@ export interface PrivateServer extends DatabaseServer {
   /** The server's process; another one after `restart`. */
   readonly pid: number;
   readonly folder: string;
+  /** With `tls`: the certificate (PEM) to trust. */
+  readonly certificate: string | undefined;
   /** Ends the server at once, as a power cut would. The data stay: `restart` recovers them. */
   kill(): Promise<void>;
   /** Freezes every process of the server (SIGSTOP): connections stay open and get no answer. */

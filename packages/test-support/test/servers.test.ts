@@ -127,6 +127,24 @@ for (const engine of ["mysql", "postgres"] as const) {
         .toBe(false);
     });
 
+    test("takes encrypted connections when asked to", async () => {
+      await using server = await starters[engine]({ tls: true });
+      const ca = server.certificate ?? "";
+      const trust = { ca, rejectUnauthorized: true };
+      if (engine === "mysql") {
+        const connection = await mysql.createConnection({ uri: server.adminUrl(), ssl: trust });
+        const [rows] = await connection.query("show status like 'Ssl_cipher'");
+        expect(rows).toEqual([{ Variable_name: "Ssl_cipher", Value: expect.stringMatching(/./) }]);
+        await connection.end();
+      } else {
+        const client = new pg.Client({ connectionString: server.adminUrl(), ssl: trust });
+        await client.connect();
+        const { rows } = await client.query("select ssl from pg_stat_ssl where pid = pg_backend_pid()");
+        expect(rows).toEqual([{ ssl: true }]);
+        await client.end();
+      }
+    });
+
     test("raises with the server's own words when it cannot start, and leaves no folder", async () => {
       const temporary = mkdtempSync(join(tmpdir(), "tesserae-test-"));
       chmodSync(temporary, 0o755);
