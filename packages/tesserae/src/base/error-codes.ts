@@ -13,6 +13,10 @@ const catalogue = {
     summary: "A shard chooser that is none, or whose settings make no sense.",
   },
   CLOSED: { retryable: false, summary: "The federation was closed; no more work is taken." },
+  COLUMN_UNKNOWN: {
+    retryable: false,
+    summary: "A write names a column that the schema does not give the table.",
+  },
   CONFIG_BUDGET: {
     retryable: false,
     summary: "The pools may open more connections on a server than it grants.",
@@ -23,6 +27,8 @@ const catalogue = {
     retryable: false,
     summary: "The configuration names an environment variable that is not set.",
   },
+  CONFIG_FILE_EXISTS: { retryable: false, summary: "\"tesserae init\" found a file where it would write." },
+  CONFIG_FILE_MISSING: { retryable: false, summary: "No configuration file was found." },
   CONFIG_INVALID: { retryable: false, summary: "The configuration is not of the expected form." },
   CONFIG_LISTS_MISMATCH: {
     retryable: false,
@@ -57,6 +63,10 @@ const catalogue = {
     summary: "The control tables were laid out by a newer version of the library than this one.",
   },
   DEADLOCK: { retryable: true, summary: "The database ended this transaction to resolve a deadlock." },
+  DECIMAL_ARITHMETIC: {
+    retryable: false,
+    summary: "Arithmetic on decimals that the engine could not do exactly.",
+  },
   DRIVER_MISSING: { retryable: false, summary: "The driver package of an engine is not installed." },
   FEDERATION_UNKNOWN: {
     retryable: false,
@@ -66,6 +76,15 @@ const catalogue = {
     retryable: true,
     summary: "The shard's guard refused a write because the key does not live there (now).",
   },
+  INSERT_SELECT_COLUMNS: {
+    retryable: false,
+    summary: "An insert of a query's rows whose columns are not all named.",
+  },
+  KEY_IMMUTABLE: {
+    retryable: false,
+    summary: "An assignment to the distribution column: the key of a row never changes.",
+  },
+  KEY_MISMATCH: { retryable: false, summary: "A row is inserted with another key than the session's." },
   KEY_NULL: { retryable: false, summary: "A distribution key that is null or undefined." },
   KEY_TYPE: {
     retryable: false,
@@ -91,6 +110,8 @@ const catalogue = {
     retryable: false,
     summary: "A range of keys that overlaps another range, or holds keys that have a place of their own.",
   },
+  RAW_REFUSED: { retryable: false, summary: "Raw SQL that could reach beyond the session's key." },
+  REFERENCE_READ_ONLY: { retryable: false, summary: "A write of a reference table on a shard." },
   REPLICA_READ_ONLY: {
     retryable: false,
     summary: "A statement other than a plain select was sent to a replica.",
@@ -175,6 +196,14 @@ const catalogue = {
   },
   SERIALIZATION: { retryable: true, summary: "The transaction could not be serialized with others." },
   SHARD_UNKNOWN: { retryable: false, summary: "A shard that the configuration does not have." },
+  STATEMENT_REFUSED: {
+    retryable: false,
+    summary: "A kind or part of a statement that a session does not take.",
+  },
+  TABLE_NOT_HERE: {
+    retryable: false,
+    summary: "A statement names a table that does not live where the session reaches.",
+  },
   TENANT_BUSY: {
     retryable: true,
     summary: "Another process is adding or removing the key and did not finish in time.",

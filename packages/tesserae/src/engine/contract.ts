@@ -176,6 +176,11 @@ export interface EngineDialect {
   createTable(table: TableModel): string[];
   /** The guard of one federated table (move-protocol): triggers and functions, each created only if missing or replaced as a whole. */
   createGuard(table: TableModel, federation: FederationModel): string[];
+  /**
+   * What a mover runs around its writes, inside its transaction, so that the guard lets it pass on residences with this token. `close` comes
+   * also after an error, lest a connection go back to the pool with the guard open.
+   */
+  passGuard(token: bigint): { readonly open: readonly string[]; readonly close: readonly string[] };
   dropTable(name: string): string[];
   /** A SELECT giving one column `name`: the tables of the connected database (or schema), ours and others'. */
   readonly listTablesSql: string;

@@ -78,6 +78,13 @@ export function logTable(federation: FederationModel): TableModel {
   );
 }
 
+export const TICKETS_TABLE = "tesserae_tickets";
+
+/** The ticket counters of main, or of a ticket server: one row a sequence, with the next id that nobody has leased. */
+export function ticketsTable(): TableModel {
+  return controlTable(TICKETS_TABLE, [column("name", shortText(120)), column("next_id", { kind: "bigint" })], ["name"]);
+}
+
 /** All control tables of a shard. */
 export function shardControlTables(federations: Iterable<FederationModel>): TableModel[] {
   return [metaTable(), ...[...federations].flatMap((federation) => [residenceTable(federation), logTable(federation)])];

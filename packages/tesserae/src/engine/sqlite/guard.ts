@@ -14,14 +14,18 @@ import type { FederationModel, TableModel } from "../../schema/model.ts";
 import { logTableName, residenceTableName } from "../control-tables.ts";
 import { quoteIdentifier, quoteText } from "./ddl.ts";
 
-/** `insert into tesserae_mover values (token)` … `delete from tesserae_mover`, in one transaction. */
-export const MOVER_TABLE = "tesserae_mover";
+const MOVER_TABLE = "tesserae_mover";
+
+const CREATE_MOVER_TABLE = `create table if not exists ${MOVER_TABLE} (token INTEGER not null primary key) strict, without rowid`;
 
 /** The row of one mover, seen by its own transaction alone. */
-export function passSqliteGuard(token: bigint) {
+export function passSqliteGuard(token: bigint): {
+  readonly open: readonly string[];
+  readonly close: readonly string[];
+} {
   return {
-    open: [`insert into ${MOVER_TABLE} (token) values (${token})`],
-    close: [`delete from ${MOVER_TABLE}`],
+    open: [CREATE_MOVER_TABLE, `insert into ${MOVER_TABLE} (token) values (${token})`],
+    close: [`delete from ${MOVER_TABLE} where token = ${token}`],
   };
 }
 
@@ -30,7 +34,7 @@ type Row = "new" | "old";
 export function createSqliteGuard(table: TableModel, federation: FederationModel): string[] {
   const guard = new GuardText(table, federation);
   return [
-    `create table if not exists ${MOVER_TABLE} (token INTEGER not null primary key) strict, without rowid`,
+    CREATE_MOVER_TABLE,
     guard.trigger("insert", guard.isElsewhere("new"), [
       guard.refuse("new"),
       guard.log("new"),

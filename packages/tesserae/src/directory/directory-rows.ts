@@ -1,0 +1,192 @@
+/** The directory's rows of one federation: what is read and written of `tesserae_directory_<federation>`, in logical values. */
+import { type ControlRunner, type ControlStore, RowCodec } from "../engine/control-store.ts";
+import type { KeyValue } from "../schema/logical-type.ts";
+import type { FederationModel } from "../schema/model.ts";
+import { directoryTable } from "./control-tables.ts";
+
+/**
+ * admitting → active → removing → purging → removed → admitting … `removing` may still turn back to `active`; from `purging` on rows are
+ * gone, and it goes only forward. `removed` is a tombstone that keeps the epoch.
+ */
+export type DirectoryState = "admitting" | "active" | "removing" | "purging" | "removed";
+
+export interface DirectoryRow {
+  readonly kind: "p" | "r";
+  readonly low: KeyValue;
+  readonly high: KeyValue | null;
+  readonly shard: number;
+  readonly epoch: bigint;
+  readonly state: DirectoryState;
+  readonly token: bigint;
+  readonly updated: Date;
+}
+
+const COLUMNS = "kind, low, high, shard, epoch, state, token, updated";
+
+export interface PageOptions {
+  readonly kind: "p" | "r";
+  /** Rows whose `low` is above it. */
+  readonly after: KeyValue | undefined;
+  readonly limit: number;
+}
+
+export class DirectoryRows {
+  readonly #control: ControlStore;
+  readonly #codec: RowCodec;
+  readonly #table: string;
+  readonly #lookupSql: string;
+
+  constructor(control: ControlStore, federation: FederationModel) {
+    const model = directoryTable(federation);
+    this.#control = control;
+    this.#codec = new RowCodec(control.dialect, model);
+    this.#table = control.dialect.quote(model.name);
+    // One round trip: the point by its primary key, and the one range that can hold the key, the last that begins at or below it.
+    this.#lookupSql =
+      `select * from (select ${COLUMNS} from ${this.#table} where kind = 'p' and low = ?) as point ` +
+      `union all select * from (select ${COLUMNS} from ${this.#table} where kind = 'r' and low <= ? order by low desc limit 1) as covering`;
+  }
+
+  /** The row that decides about a key: its point, or else the range around it. */
+  async lookup(
+    key: KeyValue,
+    compare: (a: KeyValue, b: KeyValue) => number,
+  ): Promise<DirectoryRow | undefined> {
+    const low = this.#codec.encode("low", key);
+    const rows = this.#decode((await this.#control.read(this.#lookupSql, [low, low])).rows);
+    return (
+      rows.find((row) => row.kind === "p") ??
+      rows.find((row) => row.high === null || compare(key, row.high) < 0)
+    );
+  }
+
+  /** The row that begins at `low`, locked to the end of the transaction. */
+  async lock(runner: ControlRunner, kind: "p" | "r", low: KeyValue): Promise<DirectoryRow | undefined> {
+    const sql = `select ${COLUMNS} from ${this.#table} where kind = ? and low = ?${this.#control.capabilities.forUpdate}`;
+    return this.#decode(
+      (await runner.run(sql, [this.#codec.encode("kind", kind), this.#codec.encode("low", low)])).rows,
+    )[0];
+  }
+
+  async find(runner: ControlRunner, kind: "p" | "r", low: KeyValue): Promise<DirectoryRow | undefined> {
+    const sql = `select ${COLUMNS} from ${this.#table} where kind = ? and low = ?`;
+    return this.#decode(
+      (await runner.run(sql, [this.#codec.encode("kind", kind), this.#codec.encode("low", low)])).rows,
+    )[0];
+  }
+
+  /** The last range that begins at or below the key; whether it reaches the key is the caller's to see. */
+  async rangeAtOrBelow(runner: ControlRunner, key: KeyValue): Promise<DirectoryRow | undefined> {
+    const sql = `select ${COLUMNS} from ${this.#table} where kind = 'r' and low <= ? order by low desc limit 1`;
+    return this.#decode((await runner.run(sql, [this.#codec.encode("low", key)])).rows)[0];
+  }
+
+  /** The first row of a kind from `low` on that begins below `high` (null: without end). */
+  async firstWithin(
+    runner: ControlRunner,
+    kind: "p" | "r",
+    low: KeyValue,
+    high: KeyValue | null,
+    except: DirectoryState,
+  ): Promise<DirectoryRow | undefined> {
+    const end = high === null ? "" : " and low < ?";
+    const sql = `select ${COLUMNS} from ${this.#table} where kind = ? and low >= ?${end} and state <> ? order by low limit 1`;
+    const parameters = [this.#codec.encode("kind", kind), this.#codec.encode("low", low)];
+    if (high !== null) parameters.push(this.#codec.encode("low", high));
+    parameters.push(this.#codec.encode("state", except));
+    return this.#decode((await runner.run(sql, parameters)).rows)[0];
+  }
+
+  /** Inserts; false when a row of that kind and `low` exists. */
+  async insert(runner: ControlRunner, row: Omit<DirectoryRow, "updated">): Promise<boolean> {
+    const { verb, suffix } = this.#control.capabilities.insertIgnore;
+    const sql = `insert ${verb} into ${this.#table} (${COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?) ${suffix}`;
+    const complete: DirectoryRow = { ...row, updated: new Date() };
+    const parameters = COLUMNS.split(", ").map((column) =>
+      this.#codec.encode(column, complete[column as keyof DirectoryRow]),
+    );
+    return (await runner.run(sql, parameters)).affectedRows === 1n;
+  }
+
+  /** Writes state, shard, epoch and token of a row, if its token still is `expected`. False: somebody else has taken over. */
+  async update(runner: ControlRunner, row: DirectoryRow, expected: bigint): Promise<boolean> {
+    const sql = `update ${this.#table} set shard = ?, epoch = ?, state = ?, token = ?, updated = ? where kind = ? and low = ? and token = ?`;
+    const parameters = [
+      this.#codec.encode("shard", row.shard),
+      this.#codec.encode("epoch", row.epoch),
+      this.#codec.encode("state", row.state),
+      this.#codec.encode("token", row.token),
+      this.#codec.encode("updated", new Date()),
+      this.#codec.encode("kind", row.kind),
+      this.#codec.encode("low", row.low),
+      this.#codec.encode("token", expected),
+    ];
+    return (await runner.run(sql, parameters)).affectedRows === 1n;
+  }
+
+  /** A page of rows in key order, whatever their state but `removed`. */
+  async page(options: PageOptions): Promise<DirectoryRow[]> {
+    const after = options.after === undefined ? "" : " and low > ?";
+    const sql = `select ${COLUMNS} from ${this.#table} where kind = ?${after} and state <> 'removed' order by low limit ${options.limit}`;
+    return this.#decode((await this.#control.read(sql, this.#pageParameters(options))).rows);
+  }
+
+  /** A page of a shard's rows in one state, in key order: by the index alone. */
+  async pageOfShard(
+    options: PageOptions & { readonly shard: number; readonly state: DirectoryState },
+  ): Promise<DirectoryRow[]> {
+    const after = options.after === undefined ? "" : " and low > ?";
+    const sql = `select ${COLUMNS} from ${this.#table} where shard = ? and state = ? and kind = ?${after} order by low limit ${options.limit}`;
+    const parameters = [
+      this.#codec.encode("shard", options.shard),
+      this.#codec.encode("state", options.state),
+      ...this.#pageParameters(options),
+    ];
+    return this.#decode((await this.#control.read(sql, parameters)).rows);
+  }
+
+  /** A page of tombstones in a range, in key order. */
+  async tombstones(
+    low: KeyValue,
+    high: KeyValue | null,
+    after: KeyValue | undefined,
+    limit: number,
+  ): Promise<DirectoryRow[]> {
+    const end = high === null ? "" : " and low < ?";
+    const from = after === undefined ? "low >= ?" : "low > ?";
+    const sql = `select ${COLUMNS} from ${this.#table} where kind = 'p' and ${from}${end} and state = 'removed' order by low limit ${limit}`;
+    const parameters = [this.#codec.encode("low", after ?? low)];
+    if (high !== null) parameters.push(this.#codec.encode("low", high));
+    return this.#decode((await this.#control.read(sql, parameters)).rows);
+  }
+
+  /** Points of a shard in a state. */
+  async count(shard: number, state: DirectoryState): Promise<number> {
+    const sql = `select count(*) as n from ${this.#table} where shard = ? and state = ? and kind = 'p'`;
+    const { rows } = await this.#control.read(sql, [
+      this.#codec.encode("shard", shard),
+      this.#codec.encode("state", state),
+    ]);
+    return Number(rows[0]?.["n"]);
+  }
+
+  /** Rows of a shard under way in `state` that nobody has touched since `before`. */
+  async stale(shard: number, state: DirectoryState, before: Date, limit: number): Promise<DirectoryRow[]> {
+    const sql = `select ${COLUMNS} from ${this.#table} where shard = ? and state = ? and updated < ? limit ${limit}`;
+    const parameters = [
+      this.#codec.encode("shard", shard),
+      this.#codec.encode("state", state),
+      this.#codec.encode("updated", before),
+    ];
+    return this.#decode((await this.#control.read(sql, parameters)).rows);
+  }
+
+  #pageParameters(options: PageOptions): unknown[] {
+    const kind = this.#codec.encode("kind", options.kind);
+    return options.after === undefined ? [kind] : [kind, this.#codec.encode("low", options.after)];
+  }
+
+  #decode(rows: readonly Record<string, unknown>[]): DirectoryRow[] {
+    return rows.map((row) => this.#codec.decodeRow(row) as unknown as DirectoryRow);
+  }
+}
