@@ -29,11 +29,8 @@ export function installServers(report: (line: string) => void = console.error): 
     return { missing: wanted, reason };
   }
   report(`Installing ${wanted.join(", ")} …`);
-  const result = spawnSync(
-    [...prefix, "/bin/sh"][0] as string,
-    [...prefix.slice(1), ...(prefix.length > 0 ? ["/bin/sh"] : []), "-c", INSTALL, "install", ...wanted],
-    { stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" },
-  );
+  const [command = "", ...args] = [...prefix, "/bin/sh", "-c", INSTALL, "install", ...wanted];
+  const result = spawnSync(command, args, { stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" });
   const missing = missingPackages();
   if (missing.length === 0) return { missing };
   const reason = `apt-get could not install ${missing.join(", ")}:\n${result.stderr ?? result.error ?? ""}`;
@@ -50,10 +47,6 @@ restore() { rm -f "$policy"; if [ -e "$policy.before-tesserae" ]; then mv "$poli
 trap restore EXIT
 printf '#!/bin/sh\\nexit 101\\n' > "$policy"
 chmod 755 "$policy"
-mkdir -p /etc/postgresql-common
-if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-  echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
-fi
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "$@"
 `;
