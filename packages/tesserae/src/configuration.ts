@@ -1,11 +1,12 @@
 /** What `federate()` takes, and its defaults. */
+
+import { TesseraeError } from "./base/errors.ts";
 import type { ShardChooser } from "./directory/choosers.ts";
+import { redactUrl } from "./engine/address.ts";
 import { type Engine, POOL_DEFAULTS, type PoolOptions } from "./engine/contract.ts";
 import { mysql } from "./engine/mysql/engine.ts";
 import { postgres } from "./engine/postgres/engine.ts";
 import { sqlite } from "./engine/sqlite/engine.ts";
-import { TesseraeError } from "./base/errors.ts";
-import { redactUrl } from "./engine/address.ts";
 import type { Schema } from "./schema/define-schema.ts";
 import type { TicketSequenceOptions } from "./tickets/sequences.ts";
 import type { PoorMansSwitches, ShardsInput, TargetInput } from "./topology/topology.ts";

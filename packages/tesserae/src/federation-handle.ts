@@ -7,7 +7,13 @@ import type { TenantRegistry } from "./directory/tenants.ts";
 import type { KeyValue } from "./schema/logical-type.ts";
 import type { FederationModel, SchemaModel } from "./schema/model.ts";
 import { type FederationRoutes, KeyRoutes } from "./session/key-routes.ts";
-import { type Buildable, type PreparedContext, type PreparedExpressions, type PreparedParameters, PreparedQuery } from "./session/prepared.ts";
+import {
+  type Buildable,
+  type PreparedContext,
+  type PreparedExpressions,
+  type PreparedParameters,
+  PreparedQuery,
+} from "./session/prepared.ts";
 import { TenantSession } from "./session/sessions.ts";
 import type { TenantScope } from "./session/tenant-filter.ts";
 
@@ -25,7 +31,7 @@ export interface HandleParts {
 /** A federation by name, as `fed.in(name)` gives it; `fed` itself is the one called `default`. */
 export class FederationHandle<DB, Key extends KeyValue> {
   /** The registry of keys: add, where, list, remove. */
-  readonly tenants: TenantRegistry;
+  readonly tenants: TenantRegistry<Key>;
   readonly #parts: HandleParts;
   readonly #codec: KeyCodec;
   readonly #context: PreparedContext;
@@ -34,7 +40,7 @@ export class FederationHandle<DB, Key extends KeyValue> {
   constructor(parts: HandleParts) {
     this.#parts = parts;
     this.#codec = parts.directory.codec;
-    this.tenants = parts.tenants;
+    this.tenants = parts.tenants as unknown as TenantRegistry<Key>;
     this.#context = {
       routes: parts.routes,
       keyType: parts.federation.key,
@@ -69,7 +75,11 @@ export class FederationHandle<DB, Key extends KeyValue> {
     build?: (db: Kysely<DB>, parameters: PreparedExpressions<P>) => Buildable<O>,
   ): PreparedQuery<P, O> {
     if (typeof first === "function") return new PreparedQuery(this.#context, {} as P, first);
-    return new PreparedQuery(this.#context, first, build as (db: Kysely<DB>, parameters: PreparedExpressions<P>) => Buildable<O>);
+    return new PreparedQuery(
+      this.#context,
+      first,
+      build as (db: Kysely<DB>, parameters: PreparedExpressions<P>) => Buildable<O>,
+    );
   }
 
   /** A key from text, as the command line and URLs carry it: digits for bigint, hexadecimal for bytes. KEY_TYPE when it is none. */

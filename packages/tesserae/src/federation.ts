@@ -4,9 +4,9 @@
  */
 import type { Kysely } from "kysely";
 import { isTesseraeError, TesseraeError } from "./base/errors.ts";
-import { type ChooserInput, engineFromUrl, type FederationConfig, poolOptions } from "./configuration.ts";
+import { engineFromUrl, type FederationConfig, poolOptions } from "./configuration.ts";
 import { ChangeFeed } from "./directory/change-feed.ts";
-import { leastLoaded, resolveChooser } from "./directory/choosers.ts";
+import { leastLoaded, resolveChooser, type ShardChooser } from "./directory/choosers.ts";
 import { mainControlTables } from "./directory/control-tables.ts";
 import { Directory } from "./directory/directory.ts";
 import { TenantRegistry } from "./directory/tenants.ts";
@@ -22,6 +22,7 @@ import type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";
 import { checkEngines, refuseWhatCannotRunYet } from "./schema-on-engines.ts";
 import { MainBinding } from "./session/bindings.ts";
 import { DialectKit } from "./session/dialect-kit.ts";
+import type { FederationRoutes, RouteAnswer, RouteSource } from "./session/key-routes.ts";
 import { openSession } from "./session/sessions.ts";
 import type { Target } from "./session/target.ts";
 import { type ApplyResult, Synchronizer } from "./synchronizer/synchronizer.ts";
@@ -45,7 +46,12 @@ export interface FederationStatus {
   readonly main: { readonly address: string; readonly pool: PoolStats };
   /** Connections reserved for the directory and tickets. */
   readonly control: { readonly address: string; readonly pool: PoolStats };
-  readonly shards: readonly { readonly id: number; readonly address: string; readonly isMain: boolean; readonly pool: PoolStats }[];
+  readonly shards: readonly {
+    readonly id: number;
+    readonly address: string;
+    readonly isMain: boolean;
+    readonly pool: PoolStats;
+  }[];
   /** Which clusters main plays. */
   readonly poorMans: Readonly<Record<"replicas" | "federation" | "tickets", boolean>>;
   /** Connections each server may see from all processes together. */
@@ -105,7 +111,12 @@ export class Federation<S extends Schema = Schema> {
     this.#databases = openDatabases(this.#topology, pool, controlConnectionsMax);
     const { main, control, shards } = this.#databases;
     const kits = new Kits(model, config.statementPlansMax ?? STATEMENT_PLANS_DEFAULT);
-    const mainTarget: Target = { name: "main", database: main, kit: kits.of(main), place: { cluster: "main" } };
+    const mainTarget: Target = {
+      name: "main",
+      database: main,
+      kit: kits.of(main),
+      place: { cluster: "main" },
+    };
     this.main = openSession(new MainBinding(mainTarget, model, "main"));
     this.replica = openSession(new MainBinding(mainTarget, model, "replicas"));
     this.tickets = new Tickets({
@@ -113,9 +124,19 @@ export class Federation<S extends Schema = Schema> {
       sequences: ticketSequences(model, config.ticketing?.sequences),
       ticketBlockIds: config.ticketing?.blockIds,
     });
-    const listed = [...this.#topology.shards.values()].map(({ id, isMain }) => ({ id, isMain, database: shards.get(id) as Database }));
+    const listed = [...this.#topology.shards.values()].map(({ id, isMain }) => ({
+      id,
+      isMain,
+      database: shards.get(id) as Database,
+    }));
     this.references = new References(model, main, listed);
-    const synchronizer = new Synchronizer({ schema: model, main, control, shards: listed, mainControlTables: mainControlTables(model.federations.values()) });
+    const synchronizer = new Synchronizer({
+      schema: model,
+      main,
+      control,
+      shards: listed,
+      mainControlTables: mainControlTables(model.federations.values()),
+    });
     this.schema = { apply: () => synchronizer.apply() };
     this.#handles = openHandles(config, model, this.#databases, kits);
   }
@@ -126,7 +147,7 @@ export class Federation<S extends Schema = Schema> {
   }
 
   /** The keys of the schema's one federation: add, where, list, remove. */
-  get tenants(): TenantRegistry {
+  get tenants(): TenantRegistry<DefaultKey<S>> {
     return this.#default.tenants;
   }
 
@@ -141,7 +162,11 @@ export class Federation<S extends Schema = Schema> {
     const handle = this.#handles.get(name);
     if (handle !== undefined) return handle;
     const known = [...this.#handles.keys()].join(", ");
-    throw new TesseraeError("FEDERATION_UNKNOWN", `The schema defines no federation "${name}". It has: ${known}.`, { federation: name });
+    throw new TesseraeError(
+      "FEDERATION_UNKNOWN",
+      `The schema defines no federation "${name}". It has: ${known}.`,
+      { federation: name },
+    );
   }
 
   /** What is configured, what is open, and the connection budget. */
@@ -171,7 +196,14 @@ export class Federation<S extends Schema = Schema> {
       ...[...shards].map(([id, database]) => probeDatabase(`shard ${id}`, database)),
     ]);
     const counts = onControl.error === undefined ? await this.#countTenants() : undefined;
-    return [onMain, onControl, ...onShards.map((probe, index) => ({ ...probe, tenants: counts?.get([...shards.keys()][index] as number) ?? (counts === undefined ? undefined : 0) }))];
+    return [
+      onMain,
+      onControl,
+      ...onShards.map((probe, index) => ({
+        ...probe,
+        tenants: counts?.get([...shards.keys()][index] as number) ?? (counts === undefined ? undefined : 0),
+      })),
+    ];
   }
 
   /** Waits for work under way, then closes every connection. Idempotent; afterwards every call is refused with CLOSED. */
@@ -191,7 +223,8 @@ export class Federation<S extends Schema = Schema> {
     const counts = new Map<number, number>();
     try {
       for (const handle of this.#handles.values()) {
-        for (const [shard, count] of await handle.tenants.count()) counts.set(shard, (counts.get(shard) ?? 0) + count);
+        for (const [shard, count] of await handle.tenants.count())
+          counts.set(shard, (counts.get(shard) ?? 0) + count);
       }
     } catch (error) {
       if (isTesseraeError(error, "SCHEMA_NOT_APPLIED")) return undefined;
@@ -204,7 +237,11 @@ export class Federation<S extends Schema = Schema> {
     const handle = this.#handles.get(DEFAULT_FEDERATION);
     if (handle !== undefined) return handle;
     const [first] = this.#handles.keys();
-    throw new TesseraeError("FEDERATION_UNKNOWN", `The schema defines its federations by name: say which one, as in fed.in("${first}").at(key).`, {});
+    throw new TesseraeError(
+      "FEDERATION_UNKNOWN",
+      `The schema defines its federations by name: say which one, as in fed.in("${first}").at(key).`,
+      {},
+    );
   }
 }
 
@@ -263,33 +300,92 @@ class Kits {
   }
 }
 
-function openDatabases(topology: Topology<Engine>, pool: PoolOptions, controlConnectionsMax: number): Databases {
+function openDatabases(
+  topology: Topology<Engine>,
+  pool: PoolOptions,
+  controlConnectionsMax: number,
+): Databases {
   const main = topology.main.open(pool);
   const control = topology.main.control().open({ ...pool, connectionsMax: controlConnectionsMax });
-  const shards = new Map([...topology.shards.values()].map(({ id, primary, isMain }) => [id, isMain ? main : primary.open(pool)]));
+  const shards = new Map(
+    [...topology.shards.values()].map(({ id, primary, isMain }) => [id, isMain ? main : primary.open(pool)]),
+  );
   return { main, control, shards };
 }
 
-function openHandles<S extends Schema>(config: FederationConfig<S>, schema: SchemaModel, databases: Databases, kits: Kits): Map<string, FederationHandle<unknown, KeyValue>> {
+function openHandles<S extends Schema>(
+  config: FederationConfig<S>,
+  schema: SchemaModel,
+  databases: Databases,
+  kits: Kits,
+): Map<string, FederationHandle<unknown, KeyValue>> {
   const control = new ControlStore(databases.control, { cluster: "main" });
   const feed = new ChangeFeed({ control, leaseMs: config.directory?.leaseMs });
   const shards = new Map<number, Target>(
-    [...databases.shards].map(([id, database]) => [id, { name: `shard ${id}` as const, database, kit: kits.of(database), place: { cluster: "shards", shard: id } }]),
+    [...databases.shards].map(([id, database]) => [
+      id,
+      {
+        name: `shard ${id}` as const,
+        database,
+        kit: kits.of(database),
+        place: { cluster: "shards", shard: id },
+      },
+    ]),
   );
-  const kit = ([...shards.values()][0] as Target).kit;
-  return new Map(
-    [...schema.federations.values()].map((federation) => {
-      const directory = new Directory({ control, federation, feed, directoryCacheEntries: config.directory?.cacheEntries });
-      const tenants = openTenants(config, schema, federation, databases, control, directory);
-      const routes = {
-        federation: federation.name,
-        source: config.placement === "onFirstUse" ? placing(directory, tenants) : directory,
-        show: (key: KeyValue) => directory.codec.show(key),
-        toText: (key: KeyValue) => directory.codec.toText(key),
-        shards,
-        kit,
-      };
-      return [federation.name, new FederationHandle<unknown, KeyValue>({ schema, federation, directory, tenants, routes })];
-    }),
-  );
+  const open = (federation: FederationModel) => {
+    const directory = new Directory({
+      control,
+      federation,
+      feed,
+      directoryCacheEntries: config.directory?.cacheEntries,
+    });
+    const tenants = new TenantRegistry({
+      control,
+      federation,
+      directory,
+      feed,
+      tables: [...schema.tables.values()].filter((table) => table.federation === federation.name),
+      shards: [...databases.shards.keys()],
+      shardDatabase: (id) => databases.shards.get(id) as Database,
+      chooser: chooserFor(config.chooser, federation.name),
+    });
+    const routes: FederationRoutes = {
+      federation: federation.name,
+      source: config.placement === "onFirstUse" ? placingOnFirstUse(directory, tenants) : directory,
+      show: (key) => directory.codec.show(key),
+      toText: (key) => directory.codec.toText(key),
+      shards,
+      kit: ([...shards.values()][0] as Target).kit,
+    };
+    return new FederationHandle<unknown, KeyValue>({ schema, federation, directory, tenants, routes });
+  };
+  return new Map([...schema.federations.values()].map((federation) => [federation.name, open(federation)]));
+}
+
+function chooserFor(input: FederationConfig["chooser"], federation: string): ShardChooser {
+  if (input === undefined) return leastLoaded();
+  // A record by federation holds choosers; a chooser itself has pickShard, and a class is a function.
+  const isOne = typeof input === "function" || "pickShard" in input;
+  const chosen = isOne ? input : input[federation];
+  return chosen === undefined ? leastLoaded() : resolveChooser(chosen);
+}
+
+/** Adds a key when it is first used: `placement: "onFirstUse"`. */
+function placingOnFirstUse(directory: Directory, tenants: TenantRegistry): RouteSource {
+  const place = async (key: KeyValue, answer: Promise<RouteAnswer>): Promise<RouteAnswer> => {
+    try {
+      return await answer;
+    } catch (error) {
+      if (!isTesseraeError(error, "KEY_UNKNOWN")) throw error;
+      await tenants.add(key);
+      return directory.refresh(key);
+    }
+  };
+  return {
+    locate(key) {
+      const answer = directory.locate(key);
+      return answer instanceof Promise ? place(key, answer) : answer;
+    },
+    refresh: (key) => place(key, directory.refresh(key)),
+  };
 }

@@ -1,7 +1,11 @@
 /** The published entry of the library. */
 export { ERROR_CODES, type ErrorCode } from "./base/error-codes.ts";
 export { isTesseraeError, TesseraeError } from "./base/errors.ts";
+export type { FederationConfig } from "./configuration.ts";
+export { engineFromUrl } from "./configuration.ts";
 export { type SqliteOptions, sqlite } from "./engine/sqlite/engine.ts";
+export { type DatabaseProbe, type Federation, type FederationStatus, federate } from "./federation.ts";
+export type { FederationHandle } from "./federation-handle.ts";
 export {
   bigint,
   boolean,
@@ -20,3 +24,7 @@ export { defineSchema, type Schema } from "./schema/define-schema.ts";
 export type { KeyValue, LogicalType } from "./schema/logical-type.ts";
 export type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";
 export { federated, global, reference } from "./schema/table.ts";
+export type { PreparedQuery } from "./session/prepared.ts";
+export type { TenantSession } from "./session/sessions.ts";
+export type { ApplyResult } from "./synchronizer/synchronizer.ts";
+export { shardsFromLists } from "./topology/server-lists.ts";

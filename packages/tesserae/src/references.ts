@@ -3,10 +3,10 @@
  * in one transaction, so that a reader sees the old rows or the new ones.
  */
 import type { ErrorPlace } from "./base/errors.ts";
+import { TesseraeError } from "./base/errors.ts";
 import type { Codec, Connection, Database, EngineDialect } from "./engine/contract.ts";
 import { toEngineError } from "./engine/engine-error.ts";
 import type { SchemaModel, TableModel } from "./schema/model.ts";
-import { TesseraeError } from "./base/errors.ts";
 
 export interface ReferenceShard {
   readonly id: number;

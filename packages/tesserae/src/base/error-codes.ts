@@ -27,7 +27,7 @@ const catalogue = {
     retryable: false,
     summary: "The configuration names an environment variable that is not set.",
   },
-  CONFIG_FILE_EXISTS: { retryable: false, summary: "\"tesserae init\" found a file where it would write." },
+  CONFIG_FILE_EXISTS: { retryable: false, summary: '"tesserae init" found a file where it would write.' },
   CONFIG_FILE_MISSING: { retryable: false, summary: "No configuration file was found." },
   CONFIG_INVALID: { retryable: false, summary: "The configuration is not of the expected form." },
   CONFIG_LISTS_MISMATCH: {

@@ -39,7 +39,8 @@ export async function init(folder: string): Promise<string[]> {
     { path: join(folder, "tesserae.config.ts"), content: CONFIG },
   ];
   const existing = files.find(({ path }) => existsSync(path));
-  if (existing !== undefined) throw new TesseraeError("CONFIG_FILE_EXISTS", `${existing.path} exists already. Nothing was written.`);
+  if (existing !== undefined)
+    throw new TesseraeError("CONFIG_FILE_EXISTS", `${existing.path} exists already. Nothing was written.`);
   for (const { path, content } of files) await writeFile(path, content, { flag: "wx" });
   return files.map(({ path }) => path);
 }

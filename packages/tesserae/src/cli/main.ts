@@ -3,8 +3,8 @@
  * what became of it: 0 done, 1 refused or failed, 2 wrong usage, 3 configuration or schema, 4 a database cannot be reached.
  */
 import { Command, CommanderError, InvalidArgumentError } from "commander";
-import type { FederationHandle } from "../federation-handle.ts";
 import type { Federation } from "../federation.ts";
+import type { FederationHandle } from "../federation-handle.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import { withFederation } from "./config-file.ts";
 import { init } from "./init-command.ts";
@@ -45,7 +45,10 @@ function addInit(program: Command): void {
     .description("write a schema and a configuration to begin with")
     .action(async (folder: string | undefined, _options: unknown, command: Command) => {
       const files = await init(folder ?? ".");
-      print(optionsOf(command).json === true, { written: files }, () => [...files.map((file) => `wrote ${file}`), 'next: "tesserae schema apply"']);
+      print(optionsOf(command).json === true, { written: files }, () => [
+        ...files.map((file) => `wrote ${file}`),
+        'next: "tesserae schema apply"',
+      ]);
     });
 }
 
@@ -61,11 +64,23 @@ function addStatus(program: Command): void {
         print(json === true, { ...status, databases: probes }, () => [
           ...table(
             ["database", "address", "answers", "tenants"],
-            probes.map((probe) => [probe.name, probe.address, probe.error === undefined ? "yes" : `no: ${probe.error}`, probe.tenants === undefined ? "" : String(probe.tenants)]),
+            probes.map((probe) => [
+              probe.name,
+              probe.address,
+              probe.error === undefined ? "yes" : `no: ${probe.error}`,
+              probe.tenants === undefined ? "" : String(probe.tenants),
+            ]),
           ),
           "",
-          `main plays: ${Object.entries(status.poorMans).flatMap(([name, on]) => (on ? [name] : [])).join(", ") || "main alone"}`,
-          ...status.budget.map(({ server, pools, connectionsMax }) => `connections on ${server}: at most ${connectionsMax} (${pools.join(", ")})`),
+          `main plays: ${
+            Object.entries(status.poorMans)
+              .flatMap(([name, on]) => (on ? [name] : []))
+              .join(", ") || "main alone"
+          }`,
+          ...status.budget.map(
+            ({ server, pools, connectionsMax }) =>
+              `connections on ${server}: at most ${connectionsMax} (${pools.join(", ")})`,
+          ),
         ]);
         if (probes.some((probe) => probe.error !== undefined)) process.exitCode = EXIT.unreachable;
       });
@@ -83,7 +98,10 @@ function addSchema(program: Command): void {
         print(optionsOf(command).json === true, { created }, () =>
           created.length === 0
             ? ["everything is there already"]
-            : created.map((piece) => `created ${piece.kind} ${piece.table} on ${piece.shard === undefined ? "main" : `shard ${piece.shard}`}`),
+            : created.map(
+                (piece) =>
+                  `created ${piece.kind} ${piece.table} on ${piece.shard === undefined ? "main" : `shard ${piece.shard}`}`,
+              ),
         );
       });
     });
@@ -91,7 +109,11 @@ function addSchema(program: Command): void {
 
 function addTenants(program: Command): void {
   const tenant = program.command("tenant").description("keys and the shards they live on");
-  const federationOption = ["-f, --federation <name>", "which federation, where the schema has several", "default"] as const;
+  const federationOption = [
+    "-f, --federation <name>",
+    "which federation, where the schema has several",
+    "default",
+  ] as const;
   tenant
     .command("add <key>")
     .description("give a key a shard")
@@ -99,8 +121,13 @@ function addTenants(program: Command): void {
     .option("-s, --shard <id>", "this shard instead of the chooser's", wholeNumber)
     .action(async (text: string, options: { shard?: number }, command: Command) => {
       await onHandle(command, async (handle) => {
-        const place = await handle.tenants.add(handle.keyFromText(text), options.shard === undefined ? {} : { shard: options.shard });
-        print(optionsOf(command).json === true, { key: text, ...place }, () => [`${text} lives on shard ${place.shard}`]);
+        const place = await handle.tenants.add(
+          handle.keyFromText(text),
+          options.shard === undefined ? {} : { shard: options.shard },
+        );
+        print(optionsOf(command).json === true, { ...place, key: text }, () => [
+          `${text} lives on shard ${place.shard}`,
+        ]);
       });
     });
   tenant
@@ -110,7 +137,9 @@ function addTenants(program: Command): void {
     .action(async (text: string, _options: unknown, command: Command) => {
       await onHandle(command, async (handle) => {
         const place = await handle.tenants.where(handle.keyFromText(text));
-        print(optionsOf(command).json === true, { key: text, ...place }, () => [`${text} lives on shard ${place.shard} (epoch ${place.epoch}, ${place.state})`]);
+        print(optionsOf(command).json === true, { ...place, key: text }, () => [
+          `${text} lives on shard ${place.shard} (epoch ${place.epoch}, ${place.state})`,
+        ]);
       });
     });
   tenant
@@ -130,20 +159,31 @@ function addTenants(program: Command): void {
     .option("--delete-rows", "delete its rows; without this a key that has rows is refused")
     .action(async (text: string, options: { deleteRows?: boolean }, command: Command) => {
       await onHandle(command, async (handle) => {
-        await handle.tenants.remove(handle.keyFromText(text), { rows: options.deleteRows === true ? "delete" : "refuse" });
+        await handle.tenants.remove(handle.keyFromText(text), {
+          rows: options.deleteRows === true ? "delete" : "refuse",
+        });
         print(optionsOf(command).json === true, { key: text, removed: true }, () => [`${text} was removed`]);
       });
     });
 }
 
-async function listTenants(handle: Handle, options: { shard?: number; limit: number; after?: string }, json: boolean): Promise<void> {
+async function listTenants(
+  handle: Handle,
+  options: { shard?: number; limit: number; after?: string },
+  json: boolean,
+): Promise<void> {
   const places: { key: string; shard: number; state: string }[] = [];
   const after = options.after === undefined ? {} : { after: handle.keyFromText(options.after) };
   const shard = options.shard === undefined ? {} : { shard: options.shard };
   for await (const place of handle.tenants.list({ ...after, ...shard, limit: options.limit })) {
     places.push({ key: handle.keyToText(place.key), shard: place.shard, state: place.state });
   }
-  print(json, { tenants: places }, () => table(["key", "shard", "state"], places.map(({ key, shard: id, state }) => [key, String(id), state])));
+  print(json, { tenants: places }, () =>
+    table(
+      ["key", "shard", "state"],
+      places.map(({ key, shard: id, state }) => [key, String(id), state]),
+    ),
+  );
 }
 
 function addTickets(program: Command): void {
@@ -168,7 +208,9 @@ function onFederation(command: Command, body: (federation: Federation) => Promis
 }
 
 function onHandle(command: Command, body: (handle: Handle) => Promise<void>): Promise<void> {
-  return onFederation(command, (federation) => body(federation.in(optionsOf(command).federation as never) as unknown as Handle));
+  return onFederation(command, (federation) =>
+    body(federation.in(optionsOf(command).federation as never) as unknown as Handle),
+  );
 }
 
 function wholeNumber(text: string): number {

@@ -6,14 +6,23 @@ import { isTesseraeError } from "../base/errors.ts";
 export const EXIT = { done: 0, failed: 1, usage: 2, configuration: 3, unreachable: 4 } as const;
 
 export function print(json: boolean, value: unknown, lines: () => readonly string[]): void {
-  if (json) process.stdout.write(`${JSON.stringify(value, (_, field: unknown) => (typeof field === "bigint" ? field.toString() : field), 2)}\n`);
+  if (json)
+    process.stdout.write(
+      `${JSON.stringify(value, (_, field: unknown) => (typeof field === "bigint" ? field.toString() : field), 2)}\n`,
+    );
   else for (const line of lines()) process.stdout.write(`${line}\n`);
 }
 
 /** Columns as wide as their widest cell. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  const line = (cells: readonly string[]) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd();
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd();
   return [line(header), ...rows.map(line)];
 }
 
@@ -24,7 +33,12 @@ export function fail(json: boolean, error: unknown): number {
     return EXIT.failed;
   }
   if (json) process.stderr.write(`${JSON.stringify({ error })}\n`);
-  else process.stderr.write(`${error.code}: ${error.message}\n${ERROR_CODES[error.code].retryable && error.retryable ? "Trying again may help.\n" : ""}`);
+  else
+    process.stderr.write(
+      `${error.code}: ${error.message}\n${ERROR_CODES[error.code].retryable && error.retryable ? "Trying again may help.\n" : ""}`,
+    );
   if (error.code.startsWith("CONFIG_") || error.code.startsWith("SCHEMA_")) return EXIT.configuration;
-  return error.code === "CONNECT_FAILED" || error.code === "CONNECTION_LIMIT" ? EXIT.unreachable : EXIT.failed;
+  return error.code === "CONNECT_FAILED" || error.code === "CONNECTION_LIMIT"
+    ? EXIT.unreachable
+    : EXIT.failed;
 }

@@ -3,7 +3,6 @@
  * is checked here, so that a schema which passes can be spread over many servers without a change. The rules are in `rules.ts`.
  */
 import { TesseraeError } from "../base/errors.ts";
-import type { AnyColumn, TableDefinition } from "./table.ts";
 import {
   type ColumnModel,
   DEFAULT_FEDERATION,
@@ -16,6 +15,7 @@ import {
 } from "./model.ts";
 import type { KeyColumn, Tables } from "./row-types.ts";
 import { checkFederationKey, checkName, checkSchema, checkTable } from "./rules.ts";
+import type { AnyColumn, TableDefinition } from "./table.ts";
 
 /** A schema as `defineSchema` returns it: the model, and the definitions for the row types. */
 export interface Schema<

@@ -6,9 +6,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { type ErrorPlace, TesseraeError } from "../base/errors.ts";
 import type { RoutedConnection } from "./routed-connection.ts";
-
-/** Main is `main`, also where main plays shard 1: what would break on two servers is refused on one. */
-export type PlaceName = "main" | `shard ${number}`;
+import type { PlaceName } from "./target.ts";
 
 const storage = new AsyncLocalStorage<RoutedConnection>();
 

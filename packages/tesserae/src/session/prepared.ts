@@ -22,7 +22,7 @@ import type { SessionBinding } from "./binding.ts";
 import type { DialectKit } from "./dialect-kit.ts";
 import { type FederationRoutes, KeyRoutes } from "./key-routes.ts";
 import { joinTransaction, openTransaction } from "./open-transaction.ts";
-import { RoutedQuery } from "./routed-query.ts";
+import type { RoutedQuery } from "./routed-query.ts";
 import { type Bound, runRouted } from "./run-routed.ts";
 import { openSession } from "./sessions.ts";
 import type { StatementPlan } from "./statement-plan.ts";
@@ -85,6 +85,8 @@ export interface PreparedContext {
  *
  * @example
  * ```ts
+ * import { timestamp } from "tesserae";
+ *
  * const newest = fed.prepare({ since: timestamp() }, (db, p) =>
  *   db.selectFrom("dots").select(["id", "lat", "lon"]).where("created", ">", p.since),
  * );

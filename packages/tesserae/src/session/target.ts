@@ -2,7 +2,9 @@
 import type { ErrorPlace } from "../base/errors.ts";
 import type { Database } from "../engine/contract.ts";
 import type { DialectKit } from "./dialect-kit.ts";
-import type { PlaceName } from "./open-transaction.ts";
+
+/** Main is `main`, also where main plays shard 1: what would break on two servers is refused on one. */
+export type PlaceName = "main" | `shard ${number}`;
 
 export interface Target {
   readonly name: PlaceName;

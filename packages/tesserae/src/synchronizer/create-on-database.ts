@@ -37,25 +37,36 @@ interface Runner {
 }
 
 /** Which pieces are missing; raises SCHEMA_CHANGED or SCHEMA_TABLE_EXISTS. Writes nothing. */
-export async function missingPieces(target: DatabasePieces, runner: Runner = target.database): Promise<Piece[]> {
+export async function missingPieces(
+  target: DatabasePieces,
+  runner: Runner = target.database,
+): Promise<Piece[]> {
   const { dialect } = target.database.engine;
   try {
     const tables = await readNames(runner, dialect.listTablesSql);
     const meta = tables.has(META_TABLE) ? await readMeta(runner, dialect) : new Map<string, string>();
     const triggers = await readNames(runner, dialect.listTriggersSql);
     return target.pieces.filter((piece) =>
-      piece.kind === "guard" ? guardIsMissing(piece, meta, triggers) : tableIsMissing(piece, meta, tables, target.place),
+      piece.kind === "guard"
+        ? guardIsMissing(piece, meta, triggers)
+        : tableIsMissing(piece, meta, tables, target.place),
     );
   } catch (error) {
     throw toEngineError(error, dialect, { ...target.place, operation: "schema.apply" });
   }
 }
 
-function guardIsMissing(piece: Piece, meta: ReadonlyMap<string, string>, triggers: ReadonlySet<string>): boolean {
+function guardIsMissing(
+  piece: Piece,
+  meta: ReadonlyMap<string, string>,
+  triggers: ReadonlySet<string>,
+): boolean {
   if (meta.get(metaName(piece)) !== piece.fingerprint) return true;
   // A guard that somebody dropped comes back: every trigger that the statements create must be there.
   const creates = /create\s+(?:or\s+replace\s+)?trigger\s+(?:if\s+not\s+exists\s+)?["`]?([a-z0-9_]+)/gi;
-  const named = piece.statements.flatMap((statement) => [...statement.matchAll(creates)].map((match) => match[1] as string));
+  const named = piece.statements.flatMap((statement) =>
+    [...statement.matchAll(creates)].map((match) => match[1] as string),
+  );
   return named.some((name) => !triggers.has(name));
 }
 
@@ -105,7 +116,12 @@ export async function createMissing(target: DatabasePieces): Promise<CreatedPiec
   });
 }
 
-async function createPiece(runner: Runner, dialect: EngineDialect, piece: Piece, place: ErrorPlace): Promise<void> {
+async function createPiece(
+  runner: Runner,
+  dialect: EngineDialect,
+  piece: Piece,
+  place: ErrorPlace,
+): Promise<void> {
   await writeMeta(runner, dialect, metaName(piece), CREATING + piece.fingerprint);
   for (const sql of piece.statements) {
     try {
@@ -125,12 +141,23 @@ async function readNames(runner: Runner, sql: string): Promise<Set<string>> {
 }
 
 async function readMeta(runner: Runner, dialect: EngineDialect): Promise<Map<string, string>> {
-  const { rows } = await runner.run({ sql: `select name, value from ${dialect.quote(META_TABLE)}`, parameters: [], prepare: false });
+  const { rows } = await runner.run({
+    sql: `select name, value from ${dialect.quote(META_TABLE)}`,
+    parameters: [],
+    prepare: false,
+  });
   return new Map(rows.map((row) => [String(row["name"]), String(row["value"])]));
 }
 
 async function writeMeta(runner: Runner, dialect: EngineDialect, name: string, value: string): Promise<void> {
   const table = dialect.quote(META_TABLE);
-  const { affectedRows } = await runner.run({ sql: dialect.placeholders(`update ${table} set value = ? where name = ?`), parameters: [value, name] });
-  if (affectedRows === 0n) await runner.run({ sql: dialect.placeholders(`insert into ${table} (name, value) values (?, ?)`), parameters: [name, value] });
+  const { affectedRows } = await runner.run({
+    sql: dialect.placeholders(`update ${table} set value = ? where name = ?`),
+    parameters: [value, name],
+  });
+  if (affectedRows === 0n)
+    await runner.run({
+      sql: dialect.placeholders(`insert into ${table} (name, value) values (?, ?)`),
+      parameters: [name, value],
+    });
 }

@@ -7,7 +7,12 @@ import type { ErrorPlace } from "../base/errors.ts";
 import type { Database } from "../engine/contract.ts";
 import { shardControlTables } from "../engine/control-tables.ts";
 import type { SchemaModel, TableModel } from "../schema/model.ts";
-import { type CreatedPiece, createMissing, type DatabasePieces, missingPieces } from "./create-on-database.ts";
+import {
+  type CreatedPiece,
+  createMissing,
+  type DatabasePieces,
+  missingPieces,
+} from "./create-on-database.ts";
 import { piecesFor } from "./create-plan.ts";
 
 export interface SynchronizedShard {
@@ -53,7 +58,8 @@ export class Synchronizer {
     // Main first: a shard is of no use without its directory.
     for (const entry of places) {
       const { cluster, shard } = entry.place;
-      for (const piece of await createMissing(entry)) created.push({ ...piece, cluster: cluster as "main" | "shards", shard });
+      for (const piece of await createMissing(entry))
+        created.push({ ...piece, cluster: cluster as "main" | "shards", shard });
     }
     return { created };
   }
@@ -63,7 +69,12 @@ export class Synchronizer {
     const tables = [...schema.tables.values()];
     const forMain = tables.filter((table) => table.kind !== "federated");
     const forShards = tables.filter((table) => table.kind !== "global");
-    const entry = (database: Database, place: ErrorPlace, controlTables: readonly TableModel[], models: readonly TableModel[]) => ({
+    const entry = (
+      database: Database,
+      place: ErrorPlace,
+      controlTables: readonly TableModel[],
+      models: readonly TableModel[],
+    ) => ({
       database,
       place,
       controlTables,
@@ -74,7 +85,12 @@ export class Synchronizer {
       entry(main, { cluster: "main" }, [], forMain),
       ...shards.map(({ id, database, isMain }) =>
         // Where main plays the shard, its reference tables are main's own.
-        entry(database, { cluster: "shards", shard: id }, shardControlTables(schema.federations.values()), isMain ? tables.filter((table) => table.kind === "federated") : forShards),
+        entry(
+          database,
+          { cluster: "shards", shard: id },
+          shardControlTables(schema.federations.values()),
+          isMain ? tables.filter((table) => table.kind === "federated") : forShards,
+        ),
       ),
     ];
   }

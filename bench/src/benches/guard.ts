@@ -1,0 +1,82 @@
+/** What the guard costs: the same inserts by the bare driver, into the guarded table and into one without it. */
+import type { BenchEngine } from "../bare.ts";
+import { type Case, defineBench, inFlight } from "../harness.ts";
+import { openPlaces, type PlacesBench, placeRow } from "../places.ts";
+
+const ENGINES: readonly BenchEngine[] = ["sqlite", "mysql", "postgres"];
+const BATCH = 100;
+const COLUMNS = "user_id, id, lat, lon, label, created";
+
+export default defineBench({
+  name: "guard",
+  about:
+    "Inserts by the bare driver's prepared statement into a guarded table, against the same table without its guard.",
+  notComparable: [
+    "Servers flush about once a second here, so that the triggers' cost shows; with a flush at each commit the ratio is nearer to 1.",
+    "Client and server share the machine's cores.",
+    "The tables are emptied before each slice; a large table's own insert costs more and the guard's does not.",
+  ],
+  async setup(context) {
+    const cases: Case[] = [];
+    for (const engine of ENGINES) cases.push(...(await casesFor(await openPlaces(context, engine))));
+    return { cases };
+  },
+});
+
+async function casesFor({ bare, engine, key, freshId }: PlacesBench): Promise<Case[]> {
+  await bare.run(unguardedTwin(engine));
+  const values = (n: number) => {
+    const { lat, lon, label, created } = placeRow(n);
+    const plain = engine === "sqlite";
+    return [
+      key(n),
+      freshId(),
+      plain ? Number(lat) : lat,
+      plain ? Number(lon) : lon,
+      label,
+      plain ? created.toISOString() : created,
+    ];
+  };
+  const single = (table: string) => {
+    const insert = bare.prepare(
+      `one_${table}`,
+      `insert into ${table} (${COLUMNS}) values (?, ?, ?, ?, ?, ?)`,
+    );
+    return inFlight(8, (n) => insert(values(n)));
+  };
+  const batch = (table: string) => {
+    const rows = Array.from({ length: BATCH }, () => "(?, ?, ?, ?, ?, ?)").join(", ");
+    const insert = bare.prepare(`many_${table}`, `insert into ${table} (${COLUMNS}) values ${rows}`);
+    // One key a statement, as an application's own batches have.
+    return inFlight(8, (n) => insert(Array.from({ length: BATCH }, () => values(n)).flat()));
+  };
+  const beforeEach = async () => {
+    await bare.run("delete from places where id > 10000000");
+    await bare.run("delete from unguarded_places");
+  };
+  const common = { engine, baseline: "without guard", beforeEach };
+  return [
+    {
+      ...common,
+      case: "1 row a statement, 8 in flight",
+      variants: { "without guard": single("unguarded_places"), guarded: single("places") },
+    },
+    {
+      ...common,
+      case: `${BATCH} rows a statement, 8 in flight`,
+      weight: BATCH,
+      unit: "rows",
+      variants: { "without guard": batch("unguarded_places"), guarded: batch("places") },
+    },
+  ];
+}
+
+/** The same columns, types and keys, and no triggers. */
+function unguardedTwin(engine: BenchEngine): string {
+  if (engine === "mysql") return "create table unguarded_places like places";
+  if (engine === "postgres") return "create table unguarded_places (like places including all)";
+  return (
+    "create table unguarded_places (user_id integer not null, id integer not null, lat real not null, lon real not null, " +
+    "label text not null check (length(label) <= 100), created text not null, primary key (user_id, id)) strict"
+  );
+}
