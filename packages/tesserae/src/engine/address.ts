@@ -143,8 +143,10 @@ export function serverAddress(location: ServerLocation): DatabaseAddress {
   const credentials =
     user === undefined ? "" : `${encodeURIComponent(user)}${password === undefined ? "" : `:${HIDDEN}`}@`;
   const path = encodeURIComponent(database);
+  const server = `${scheme}://${LOOPBACK.has(host) ? "localhost" : shownHost}:${port}`;
   return Object.freeze({
-    identity: `${scheme}://${LOOPBACK.has(host) ? "localhost" : shownHost}:${port}/${path}`,
+    identity: `${server}/${path}`,
+    server,
     display: `${scheme}://${credentials}${shownHost}:${port}/${path}`,
   });
 }
