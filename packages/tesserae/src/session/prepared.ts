@@ -98,7 +98,6 @@ export class PreparedQuery<P extends PreparedParameters, O> {
   readonly #build: (kit: DialectKit) => RoutedQuery;
   readonly #compiled = new Map<DialectKit, Compiled>();
 
-  // biome-ignore lint/suspicious/noExplicitAny: the caller typed the builder's database.
   constructor(
     context: PreparedContext,
     parameters: P,
@@ -113,8 +112,13 @@ export class PreparedQuery<P extends PreparedParameters, O> {
         ),
       ]),
     ) as unknown as PreparedExpressions<P>;
-    this.#build = (kit) =>
-      build(openSession(new BuildingBinding(kit, context)), expressions).compile() as unknown as RoutedQuery;
+    this.#build = (kit) => {
+      const built: unknown = build(openSession(new BuildingBinding(kit, context)), expressions);
+      if (typeof built === "object" && built !== null && "compile" in built) return (built as Buildable<O>).compile() as unknown as RoutedQuery;
+      // A promise of the refused execution: what it says is said below.
+      if (built instanceof Promise) built.catch(() => {});
+      throw runsNothing({ federation: context.routes.federation, operation: "prepare" });
+    };
     // Built now for the engine of the first shard, so that a mistake shows where the query is prepared and not at its first call.
     this.#for(context.routes.kit);
   }
@@ -220,11 +224,7 @@ class BuildingBinding implements SessionBinding {
   }
 
   route(): RoutedTarget {
-    throw new TesseraeError(
-      "PREPARE_RUNS_NOTHING",
-      "The function given to fed.prepare() only builds: return the query instead of executing it.",
-      this.place,
-    );
+    throw runsNothing(this.place);
   }
 
   async reroute(): Promise<undefined> {
@@ -234,4 +234,8 @@ class BuildingBinding implements SessionBinding {
   holds(): boolean {
     return true;
   }
+}
+
+function runsNothing(place: ErrorPlace): TesseraeError {
+  return new TesseraeError("PREPARE_RUNS_NOTHING", "The function given to fed.prepare() only builds: return the query instead of executing it.", place);
 }

@@ -252,7 +252,7 @@ forEachEngine((engine) => {
       await refused("PARAMETER_MISSING", () => since.at(bob.id, { since: past } as never));
       await refused("VALUE_INVALID", () => since.at(bob.id, { since: "yesterday" as never, south: "0" }));
       await refused("PREPARE_RUNS_NOTHING", () =>
-        fed.prepare((db) => (db.selectFrom("dots").selectAll().execute(), 1 as never)),
+        fed.prepare((db) => db.selectFrom("dots").selectAll().execute() as never),
       );
       const hit = fed.prepare((db) => db.updateTable("dots").set((eb) => ({ hits: eb("hits", "+", 1) })));
       const [result] = await hit.at(ada.id);
