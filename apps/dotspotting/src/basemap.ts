@@ -9,7 +9,15 @@ import { feature, mesh } from "topojson-client";
 import type { GeometryCollection, Topology } from "topojson-specification";
 
 /** The layers behind the dots. They are made of the packages world-atlas and us-atlas, so that no network is needed. */
-export const basemapLayers = ["land", "borders", "labels", "states", "counties", "county-labels"] as const;
+export const basemapLayers = [
+  "land",
+  "coast",
+  "borders",
+  "labels",
+  "states",
+  "counties",
+  "county-labels",
+] as const;
 export type BasemapLayer = (typeof basemapLayers)[number];
 
 export interface LayerFile {
@@ -44,10 +52,12 @@ async function makeLayer(name: BasemapLayer): Promise<LayerFile> {
 }
 
 async function layerGeometry(name: BasemapLayer): Promise<unknown> {
-  if (name === "land" || name === "borders" || name === "labels") {
+  if (name === "land" || name === "coast" || name === "borders" || name === "labels") {
     const atlas = await readAtlas("world-atlas/countries-50m.json");
     const { land, countries } = atlas.objects as Required<Atlas["objects"]>;
     if (name === "land") return cut(feature(atlas, land!));
+    // The coast is its own layer, for the outline of the land has the cuts in it.
+    if (name === "coast") return cut(mesh(atlas, countries!, (a, b) => a === b));
     if (name === "borders") return cut(mesh(atlas, countries!, (a, b) => a !== b));
     return labels(feature(atlas, countries!) as FeatureCollection<Geometry, { name: string }>);
   }

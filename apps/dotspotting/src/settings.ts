@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** What can be set from outside, all of it by environment variables. docs/dotspotting.md lists them. */
 export interface Settings {
@@ -16,11 +17,18 @@ export interface Settings {
   readonly sample: boolean;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** `data/` at the top of the workspace, wherever the command was given. */
+const usualDataFolder = fileURLToPath(new URL("../../../data", import.meta.url));
+
+export function readDataFolder(environment: Environment): string {
+  return resolve(environment["DOTSPOTTING_DATA"] || usualDataFolder);
+}
 
 /** Reads the settings; creates the data folder and, on the first start, the secret in it. */
-export function readSettings(environment: Environment, applicationFolder: string): Settings {
-  const dataFolder = resolve(environment["DOTSPOTTING_DATA"] || join(applicationFolder, "data"));
+export function readSettings(environment: Environment): Settings {
+  const dataFolder = readDataFolder(environment);
   mkdirSync(dataFolder, { recursive: true });
   const origin = environment["DOTSPOTTING_ORIGIN"];
   return {

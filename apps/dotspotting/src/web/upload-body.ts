@@ -99,7 +99,6 @@ function tooLarge(bytesMax: number): FileRefused {
 
 function plainFileName(name: string | undefined): string {
   const last = (name ?? "").split(/[/\\]/).at(-1) ?? "";
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is to be taken out.
   return last.toWellFormed().replace(/[\u0000-\u001f\u007f]/g, "") || "upload";
 }
 

@@ -92,6 +92,6 @@ export function mapBox(options: {
     point ? html` data-point="${point.join(",")}"` : "",
   ];
   return html`<div class="map ${size}" role="region" aria-label="${label}"${data}>
-    <p class="map-note">The map needs JavaScript and WebGL.</p>
+    <p class="map-note"><span>Loading the map…</span><noscript>The map needs JavaScript.</noscript></p>
   </div>`;
 }

@@ -93,38 +93,44 @@ function decision(sheet: Sheet, token: string): Html {
 }
 
 function dotTable({ sheet, place, dots }: SheetView): Html {
-  const dated = dots.some((dot) => dot.happened);
-  const links = pageLinks(place, `/s/${sheet.id}`, sheetPageDefaults, "dots");
   if (dots.length === 0) {
     const text = place.total === 0 ? "There are no dots in this sheet." : "There are not that many pages.";
     return html`<p class="empty">${text} ${place.total > 0 ? html`<a href="/s/${sheet.id}">Back to the first</a>` : ""}</p>`;
   }
+  const dated = dots.some((dot) => dot.happened);
+  const columns = sheet.columns.map((name) => ({ name, kind: isNumeric(dots, name) ? "number" : "" }));
   return html`<section aria-labelledby="dots">
     <h2 id="dots">Dots</h2>
     <div class="scroll" tabindex="0" role="region" aria-label="Table of dots">
       <table class="dots">
         <thead><tr>
           <th scope="col">Name</th><th scope="col" class="number">Latitude</th><th scope="col" class="number">Longitude</th>
-          ${dated ? html`<th scope="col">When</th>` : ""}${sheet.columns.map((name) => html`<th scope="col">${name}</th>`)}
+          ${dated ? html`<th scope="col">When</th>` : ""}${columns.map(({ name, kind }) => html`<th scope="col" class="${kind}">${name}</th>`)}
         </tr></thead>
-        <tbody>${dots.map((dot) => dotRow(dot, sheet.columns, dated))}</tbody>
+        <tbody>${dots.map((dot) => dotRow(dot, columns, dated))}</tbody>
       </table>
     </div>
-    ${links}
+    ${pageLinks(place, `/s/${sheet.id}`, sheetPageDefaults, "dots")}
   </section>`;
 }
 
-function dotRow(dot: Dot, columns: readonly string[], dated: boolean): Html {
+interface TableColumn {
+  readonly name: string;
+  readonly kind: string;
+}
+
+function dotRow(dot: Dot, columns: readonly TableColumn[], dated: boolean): Html {
   return html`<tr>
     <th scope="row"><a href="/d/${dot.id}">${dot.label || "Unnamed"}</a></th>
     <td class="number">${degrees(dot.latitude)}</td><td class="number">${degrees(dot.longitude)}</td>
-    ${dated ? html`<td class="when">${dot.happened ? moment(dot.happened) : ""}</td>` : ""}${columns.map((name) => cell(dot.details[name]))}
+    ${dated ? html`<td class="when">${dot.happened ? moment(dot.happened) : ""}</td>` : ""}${columns.map(({ name, kind }) => html`<td class="${kind}">${linked(dot.details[name])}</td>`)}
   </tr>`;
 }
 
-function cell(value: unknown): Html {
-  const number = typeof value === "number" || (typeof value === "string" && /^-?\d+(\.\d+)?$/.test(value));
-  return html`<td class="${number ? "number" : ""}">${linked(value)}</td>`;
+/** Whether a column's values on this page are all numbers, or nothing. A code with zeros before it is none. */
+function isNumeric(dots: readonly Dot[], column: string): boolean {
+  const values = dots.map((dot) => detail(dot.details[column])).filter((text) => text !== "");
+  return values.length > 0 && values.every((text) => /^-?(0|[1-9]\d*)(\.\d+)?$/.test(text));
 }
 
 /** A detail's text; a web address as a link. */

@@ -80,8 +80,8 @@ export function problemTable(report: ImportReport): Html {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Bad rows">
     <table class="problems">
       <caption>${counted(report.bad, "bad row")}</caption>
-      <thead><tr><th scope="col">Line</th><th scope="col">What is wrong</th></tr></thead>
-      <tbody>${report.problems.map((row) => html`<tr><td>${count(row.line)}</td><td>${row.problem}</td></tr>`)}</tbody>
+      <thead><tr><th scope="col" class="number">Line</th><th scope="col">What is wrong</th></tr></thead>
+      <tbody>${report.problems.map((row) => html`<tr><td class="number">${count(row.line)}</td><td>${row.problem}</td></tr>`)}</tbody>
     </table>
     ${more > 0 ? html`<p class="muted">and ${counted(more, "more row")}</p>` : ""}
   </div>`;

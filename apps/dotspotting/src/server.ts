@@ -1,0 +1,68 @@
+/** The entry: reads the settings, opens the federation, serves, and stops cleanly. docs/dotspotting.md says what can be set. */
+import { type DotFederation, openFederation, readDatabases } from "./federation.ts";
+import { importSamples } from "./sample.ts";
+import { type RunningServer, startServer } from "./serve.ts";
+import { createServices } from "./services.ts";
+import { readSettings, type Settings } from "./settings.ts";
+import { resumeDeletions } from "./sheets/delete-sheet.ts";
+
+async function main(): Promise<void> {
+  const settings = readSettings(process.env);
+  const fed = await openFederation(readDatabases(process.env, settings.dataFolder));
+  try {
+    if (settings.sample && (await importSamples(fed)) > 0) console.log("Imported the sample data.");
+    await resumeDeletions(fed);
+    const services = createServices(fed, settings);
+    const server = await listen(services, settings);
+    stopOnSignals(server, fed);
+    console.log(`Dotspotting: http://localhost:${server.port}`);
+    // Made once and kept; made now, the first visitor does not wait for it.
+    await services.basemap.layer("land");
+  } catch (error) {
+    await fed.close();
+    throw error;
+  }
+}
+
+async function listen(
+  services: Parameters<typeof startServer>[0],
+  settings: Settings,
+): Promise<RunningServer> {
+  try {
+    return await startServer(services, settings);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "EADDRINUSE" && code !== "EACCES") throw error;
+    const reason = code === "EADDRINUSE" ? "is in use already" : "may not be used";
+    throw new Error(`Port ${settings.port} ${reason}. Choose another one: PORT=8081 npm start`, {
+      cause: error,
+    });
+  }
+}
+
+function stopOnSignals(server: RunningServer, fed: DotFederation): void {
+  let stopping = false;
+  const stop = async (signal: string) => {
+    if (stopping) return;
+    stopping = true;
+    console.log(`${signal}: stopping.`);
+    await server.close();
+    await fed.close();
+    process.exit(0);
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      stop(signal).catch((error) => {
+        console.error(error);
+        process.exit(1);
+      });
+    });
+  }
+}
+
+main().catch((error) => {
+  const expected =
+    error instanceof Error && (error.cause as NodeJS.ErrnoException | undefined)?.code?.startsWith("E");
+  console.error(expected ? error.message : error);
+  process.exit(1);
+});
