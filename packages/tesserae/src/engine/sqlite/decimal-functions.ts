@@ -13,6 +13,8 @@ import { fromWideDecimal, toWideDecimal } from "./wide-decimal.ts";
 export const DECIMAL_SUM = "tesserae_decimal_sum";
 export const DECIMAL_AVERAGE = "tesserae_decimal_avg";
 
+const NOT_DECIMAL = "a decimal sum or average takes decimals only";
+
 /** The most fraction digits that a decimal has. */
 const SCALE_MAX = 30;
 /** The most fraction digits of a decimal that is stored as REAL. */
@@ -27,9 +29,18 @@ interface DecimalSum {
   count: number;
   /** The second argument of the average. */
   resultScale: number;
+  /** Raised at the end: node:sqlite loses what a step throws. */
+  problem: string | undefined;
 }
 
-const startSum = (): DecimalSum => ({ units: 0, large: 0n, scale: 0, count: 0, resultScale: 0 });
+const startSum = (): DecimalSum => ({
+  units: 0,
+  large: 0n,
+  scale: 0,
+  count: 0,
+  resultScale: 0,
+  problem: undefined,
+});
 
 export function registerDecimalFunctions(database: DatabaseSync): void {
   const shared = { start: startSum as never, deterministic: true };
@@ -57,7 +68,7 @@ function add(sum: DecimalSum, value: SQLOutputValue, sign: 1 | -1, resultScale?:
   if (typeof value === "number") addReal(sum, value * sign);
   else if (typeof value === "bigint") addUnits(sum, value * BigInt(sign), 0);
   else if (typeof value === "string") addWide(sum, value, sign);
-  else throw new TypeError("The sum of decimals takes decimals.");
+  else sum.problem = NOT_DECIMAL;
   return sum;
 }
 
@@ -66,8 +77,10 @@ function addReal(sum: DecimalSum, value: number): void {
   const units = sum.scale <= REAL_SCALE_MAX ? unitsOf(value, sum.scale) : undefined;
   if (units === undefined) {
     const scale = REAL_POWERS.findIndex((_, candidate) => unitsOf(value, candidate) !== undefined);
-    if (scale === -1)
-      throw new RangeError("The sum of decimals met a number that is no decimal of at most 15 digits.");
+    if (scale === -1) {
+      sum.problem = "a decimal sum or average met a number that is no decimal of at most 15 digits";
+      return;
+    }
     addUnits(sum, BigInt(unitsOf(value, scale) as number), scale);
     return;
   }
@@ -88,7 +101,10 @@ function unitsOf(value: number, scale: number): number | undefined {
 
 function addWide(sum: DecimalSum, text: string, sign: 1 | -1): void {
   const decimal = fromWideDecimal(text, SCALE_MAX);
-  if (decimal === undefined) throw new TypeError("The sum of decimals takes decimals.");
+  if (decimal === undefined) {
+    sum.problem = NOT_DECIMAL;
+    return;
+  }
   const end = decimal.length - SCALE_MAX;
   // The fraction digits that are zeros in every value so far need not be carried along.
   let scale = SCALE_MAX;
@@ -107,10 +123,12 @@ function addUnits(sum: DecimalSum, units: bigint, scale: number): void {
 }
 
 function total(sum: DecimalSum): string | null {
+  if (sum.problem !== undefined) throw new RangeError(sum.problem);
   return sum.count === 0 ? null : toWideDecimal(canonical(sum.large + BigInt(sum.units), sum.scale));
 }
 
 function average(sum: DecimalSum): string | null {
+  if (sum.problem !== undefined) throw new RangeError(sum.problem);
   if (sum.count === 0) return null;
   const scale = Math.max(0, Math.min(SCALE_MAX, sum.resultScale));
   const units = sum.large + BigInt(sum.units);

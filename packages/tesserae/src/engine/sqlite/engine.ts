@@ -18,7 +18,7 @@ export interface SqliteOptions {
    * whole; commits are several times faster.
    */
   readonly synchronous?: Synchronous;
-  /** Page cache of each connection, in KiB. Default 16 384. */
+  /** Page cache of each connection, in KiB. Default 8 192. */
   readonly cacheKib?: number;
   /** How long a statement waits for the lock of another process, in ms; then LOCK_TIMEOUT. Default 10 000. */
   readonly lockTimeoutMs?: number;
@@ -138,7 +138,7 @@ function realPath(path: string): string {
 }
 
 function checkSettings(options: SqliteOptions): StoreSettings {
-  const { synchronous = "full", cacheKib = 16_384, lockTimeoutMs = 10_000 } = options;
+  const { synchronous = "full", cacheKib = 8_192, lockTimeoutMs = 10_000 } = options;
   const invalid = (problem: string) =>
     new TesseraeError("CONFIG_INVALID", `The options of a SQLite database: ${problem}.`);
   if (!SYNCHRONOUS.includes(synchronous)) throw invalid("synchronous is extra, full, normal or off");

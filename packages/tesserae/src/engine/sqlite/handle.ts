@@ -8,6 +8,7 @@ import { LruMap } from "../../base/lru.ts";
 import type { EngineResult, RawRow, Statement } from "../contract.ts";
 import { registerDecimalFunctions } from "./decimal-functions.ts";
 import { type RowBuilder, rowBuilder } from "./row-builder.ts";
+import { kindOf, type StatementKind } from "./statement-kind.ts";
 
 export type Synchronous = "extra" | "full" | "normal" | "off";
 
@@ -17,40 +18,28 @@ export interface HandleOptions {
   readonly synchronous: Synchronous;
   readonly cacheKib: number;
   readonly statementCacheEntries: number;
+  readonly schema: SchemaVersion;
 }
 
-/** `change` and `insert` alone have affected rows; `transaction` goes through begin, commit and their like only. */
-type StatementKind = "read" | "insert" | "change" | "transaction" | "other";
+/** Raised with each change of the tables that this process makes in the file; its handles share it. */
+export interface SchemaVersion {
+  current: number;
+}
+
+/** How long a change of the tables by another process may go unnoticed. Asking each time would cost half as much again as a point read. */
+const SCHEMA_CHECK_MS = 10;
 
 interface Prepared {
   readonly statement: StatementSync;
   readonly kind: StatementKind;
-  /** Undefined for a statement without result columns. */
+  /** Undefined for a statement without result columns, whose number is `width`. */
   readonly build: RowBuilder | undefined;
+  readonly width: number;
   /** The insert is into a table with AUTOINCREMENT: only then does SQLite's last rowid say something about it. */
   readonly givesId: boolean;
 }
 
-const KINDS: Readonly<Record<string, StatementKind>> = {
-  select: "read",
-  values: "read",
-  explain: "read",
-  pragma: "read",
-  insert: "insert",
-  replace: "insert",
-  update: "change",
-  delete: "change",
-  begin: "transaction",
-  commit: "transaction",
-  end: "transaction",
-  rollback: "transaction",
-  savepoint: "transaction",
-  release: "transaction",
-};
-
-const FIRST_WORD = /^(?:\s+|--[^\n]*\n|\/\*[\s\S]*?\*\/|;)*([a-z]+)/i;
 const INSERT_TARGET = /^[^("]*?\binto\s+(?:"((?:[^"]|"")+)"|([a-z_][a-z0-9_]*))/i;
-const RETURNING = /\breturning\b/i;
 
 /** Declared types whose values fit a JavaScript number, or are none. Of any other result column the integers are read as bigint. */
 const NOT_BIGINT: ReadonlySet<string> = new Set(["INT", "REAL", "TEXT", "BLOB"]);
@@ -60,14 +49,25 @@ export class Handle {
   readonly #statements: LruMap<string, Prepared>;
   /** Opened as a reader: SQLite refuses every write on it. */
   readonly readOnly: boolean;
+  readonly #schema: SchemaVersion;
+  #knownVersion: number;
+  #knownFileVersion: unknown;
+  #versionStatement: StatementSync;
+  #checkAt = 0;
+  /** Tables were changed in the open transaction: others see it at the commit. */
+  #changesTables = false;
 
   /** Opens the file and sets the connection up. Raises SQLITE_BUSY when another process is just then making or recovering the file. */
   constructor(options: HandleOptions) {
     this.#database = new DatabaseSync(options.path, { enableForeignKeyConstraints: true });
     this.#statements = new LruMap(options.statementCacheEntries);
     this.readOnly = options.role === "reader";
+    this.#schema = options.schema;
+    this.#knownVersion = options.schema.current;
     try {
       this.#setUp(options);
+      this.#versionStatement = this.#database.prepare("pragma schema_version");
+      this.#versionStatement.setReturnArrays(true);
     } catch (error) {
       this.#database.close();
       throw error;
@@ -94,7 +94,7 @@ export class Handle {
   }
 
   get inTransaction(): boolean {
-    return this.#database.isTransaction;
+    return this.#database.isOpen && this.#database.isTransaction;
   }
 
   get open(): boolean {
@@ -104,20 +104,56 @@ export class Handle {
   /** Text without parameters and result, such as `begin immediate`. */
   exec(sql: string): void {
     this.#database.exec(sql);
+    if (this.#changesTables && !this.#database.isTransaction) {
+      this.#changesTables = false;
+      this.#schema.current += 1;
+    }
   }
 
   execute(statement: Statement): EngineResult {
+    if (this.#schema.current !== this.#knownVersion || performance.now() >= this.#checkAt)
+      this.#checkSchema();
     const prepared =
       statement.prepare === false ? this.#compile(statement.sql) : this.#prepared(statement.sql);
     const parameters = bindable(statement.parameters);
-    if (prepared.build === undefined) return runWithoutRows(prepared, parameters);
+    if (prepared.build === undefined) {
+      const result = runWithoutRows(prepared, parameters);
+      if (prepared.kind === "other") this.#noteTableChange();
+      return result;
+    }
     const rows = readRows(prepared, parameters);
-    for (let i = 0; i < rows.length; i++) rows[i] = prepared.build(rows[i] as unknown as unknown[]);
+    const build =
+      rows[0] === undefined || rows[0].length === prepared.width
+        ? prepared.build
+        : builderOf(prepared.statement);
+    const built = rows as unknown as RawRow[];
+    for (let i = 0; i < rows.length; i++) built[i] = build(rows[i] as unknown[]);
     return {
-      rows,
+      rows: built,
       affectedRows: prepared.kind === "read" ? undefined : BigInt(rows.length),
       insertId: undefined,
     };
+  }
+
+  #noteTableChange(): void {
+    if (this.#database.isTransaction) this.#changesTables = true;
+    this.#schema.current += 1;
+  }
+
+  /**
+   * SQLite prepares a statement again by itself when tables have changed, and what was remembered of its columns is then wrong. A `select *` between
+   * whose runs another process has both dropped and added a column would give a value under another's name.
+   */
+  #checkSchema(): void {
+    const [version] = this.#versionStatement.get() as unknown as [unknown];
+    if (version !== this.#knownFileVersion || this.#schema.current !== this.#knownVersion) {
+      this.#statements.clear();
+      // The connection reads the tables' definitions again when a statement runs, not when one is prepared.
+      this.#database.prepare("select 1 from sqlite_schema limit 1").get();
+    }
+    this.#knownFileVersion = version;
+    this.#knownVersion = this.#schema.current;
+    this.#checkAt = performance.now() + SCHEMA_CHECK_MS;
   }
 
   /** Rows one by one. The statement is this caller's own: running a cached one again would end the iteration. */
@@ -158,13 +194,17 @@ export class Handle {
     const columns = statement.columns();
     if (columns.length === 0) {
       statement.setReadBigInts(true);
-      return { statement, kind, build: undefined, givesId: kind === "insert" && this.#hasAutoIncrement(sql) };
+      return {
+        statement,
+        kind,
+        build: undefined,
+        width: 0,
+        givesId: kind === "insert" && this.#hasAutoIncrement(sql),
+      };
     }
-    const bigints = columns.some(({ type }) => type === null || !NOT_BIGINT.has(type));
-    if (bigints) statement.setReadBigInts(true);
+    if (needsBigints(columns)) statement.setReadBigInts(true);
     statement.setReturnArrays(true);
-    const build = rowBuilder(columns.map(({ name, type }) => ({ name, narrow: bigints && type === "INT" })));
-    return { statement, kind, build, givesId: false };
+    return { statement, kind, build: builderOf(statement), width: columns.length, givesId: false };
   }
 
   #hasAutoIncrement(sql: string): boolean {
@@ -188,15 +228,27 @@ function runWithoutRows(prepared: Prepared, parameters: SQLInputValue[]): Engine
   };
 }
 
+type Columns = ReturnType<StatementSync["columns"]>;
+
+function needsBigints(columns: Columns): boolean {
+  return columns.some(({ type }) => type === null || !NOT_BIGINT.has(type));
+}
+
+function builderOf(statement: StatementSync): RowBuilder {
+  const columns = statement.columns();
+  const bigints = needsBigints(columns);
+  return rowBuilder(columns.map(({ name, type }) => ({ name, narrow: bigints && type === "INT" })));
+}
+
 /** The declared types may have changed since the statement was prepared: then a read is made again, with bigints. */
-function readRows({ statement, kind }: Prepared, parameters: SQLInputValue[]): RawRow[] {
+function readRows({ statement, kind }: Prepared, parameters: SQLInputValue[]): unknown[][] {
   try {
-    return statement.all(...parameters) as unknown as RawRow[];
+    return statement.all(...parameters) as unknown as unknown[][];
   } catch (error) {
     if ((error as { code?: unknown }).code !== "ERR_OUT_OF_RANGE") throw error;
     statement.setReadBigInts(true);
     if (kind !== "read") throw error;
-    return statement.all(...parameters) as unknown as RawRow[];
+    return statement.all(...parameters) as unknown as unknown[][];
   }
 }
 
@@ -210,11 +262,4 @@ function bindable(parameters: readonly unknown[]): SQLInputValue[] {
     );
   }
   return parameters as SQLInputValue[];
-}
-
-function kindOf(sql: string): StatementKind {
-  const word = FIRST_WORD.exec(sql)?.[1]?.toLowerCase() ?? "";
-  if (word === "with")
-    return RETURNING.test(sql) || /\)\s*(?:insert|update|delete|replace)\b/i.test(sql) ? "change" : "read";
-  return KINDS[word] ?? "other";
 }

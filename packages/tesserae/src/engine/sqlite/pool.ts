@@ -29,8 +29,9 @@ import type {
 import { retryBusy } from "./busy.ts";
 import { chunksOf } from "./chunks.ts";
 import { type ConnectionHost, type Lease, SqliteConnection } from "./connection.ts";
-import { isBusy } from "./errors.ts";
+import { classifySqliteError, isBusy } from "./errors.ts";
 import type { Handle } from "./handle.ts";
+import { isRead } from "./statement-kind.ts";
 import type { Store } from "./store.ts";
 
 const CLOSE_TIMEOUT_MS = 10_000;
@@ -49,7 +50,10 @@ export class SqliteDatabase implements Database, ConnectionHost {
   #leasedReaders = 0;
   /** Statements that wait: for the gate, another process or the first connection. */
   #pending = 0;
+  #writerLease: Lease | undefined;
+  #sweepTimer: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
+  #closed = false;
 
   constructor(engine: Engine, store: Store, options: PoolOptions) {
     this.engine = engine;
@@ -65,10 +69,11 @@ export class SqliteDatabase implements Database, ConnectionHost {
       (this.#reader === undefined ? 0 : 1) +
       this.#idleReaders.length +
       this.#leasedReaders;
-    return { open, inUse: this.#slots.taken + this.#pending, waiting: this.#slots.waiting };
+    return { open, inUse: this.#slots.taken, waiting: this.#slots.waiting + this.#pending };
   }
 
   run(statement: Statement): Promise<EngineResult> {
+    if (this.#closing !== undefined) return Promise.reject(this.#closedError());
     return this.route(statement, statement.readOnly === true);
   }
 
@@ -76,11 +81,14 @@ export class SqliteDatabase implements Database, ConnectionHost {
   route(statement: Statement, read: boolean): Promise<EngineResult> {
     const handle =
       read && this.#reader !== undefined ? this.#reader : this.#gate.free ? this.#writer : undefined;
-    if (handle !== undefined && this.#closing === undefined) {
+    if (handle !== undefined) {
       try {
         return Promise.resolve(handle.execute(statement));
       } catch (error) {
-        if (!isBusy(error)) return Promise.reject(error);
+        if (!isBusy(error)) {
+          this.#dropIfFatal(handle, error);
+          return Promise.reject(error);
+        }
       }
     }
     return this.#runSlowly(statement, read);
@@ -147,10 +155,20 @@ export class SqliteDatabase implements Database, ConnectionHost {
       this.#gate.give();
       throw error;
     }
-    const handle = this.#writer as Handle;
+    const lease = this.#writerLeaseOf(this.#writer as Handle);
+    this.#writerLease = lease;
+    return lease;
+  }
+
+  #writerLeaseOf(handle: Handle): Lease {
+    let ended = false;
     return {
       handle,
       end: (broken) => {
+        // The pool ends it when it is closed for good; its holder may notice later.
+        if (ended) return;
+        ended = true;
+        this.#writerLease = undefined;
         if (broken && this.#writer === handle) this.#dropWriter(handle);
         this.#gate.give();
       },
@@ -179,13 +197,18 @@ export class SqliteDatabase implements Database, ConnectionHost {
     return this.#retry(work);
   }
 
-  /** Rows in chunks, outside a transaction. Lets the process go on when a chunk took long. */
+  /** Rows in chunks, outside a transaction. What writes runs as a whole: SQLite itself keeps all rows of a RETURNING in memory. */
   async *stream(
     statement: Statement,
     chunkRows: number,
     read: boolean,
   ): AsyncGenerator<RawRow[], void, undefined> {
-    const lease = read ? await this.leaseReader() : await this.leaseWriter();
+    if (!read && !isRead(statement.sql)) {
+      const { rows } = await this.route(statement, false);
+      for (let start = 0; start < rows.length; start += chunkRows) yield rows.slice(start, start + chunkRows);
+      return;
+    }
+    const lease = await this.leaseReader();
     try {
       yield* chunksOf(lease.handle, statement, chunkRows);
     } finally {
@@ -198,8 +221,7 @@ export class SqliteDatabase implements Database, ConnectionHost {
   }
 
   #ensureOpen(): Promise<void> {
-    if (this.#closing !== undefined && this.#pending + this.#slots.taken === 0)
-      return Promise.reject(this.#closedError());
+    if (this.#closed) return Promise.reject(this.#closedError());
     if (this.#writer !== undefined && (this.#reader !== undefined || this.#store.openReader === undefined))
       return Promise.resolve();
     this.#opening ??= this.#openHandles().finally(() => {
@@ -216,24 +238,33 @@ export class SqliteDatabase implements Database, ConnectionHost {
     if (openReader !== undefined) this.#reader ??= await this.#retry(() => openReader(statementCacheEntries));
   }
 
+  /** The next use opens it again: a file that could not be read for a moment does not stay unreadable. */
+  #dropIfFatal(handle: Handle, error: unknown): void {
+    if (!classifySqliteError(error).fatal) return;
+    if (handle === this.#writer && this.#gate.free) this.#dropWriter(handle);
+    if (handle !== this.#reader) return;
+    handle.close();
+    this.#reader = undefined;
+  }
+
   #dropWriter(handle: Handle): void {
     this.#store.closeWriter(handle);
     this.#writer = undefined;
   }
 
+  /** One timer at a time, for the reader that has been idle for longest. */
   #sweepLater(): void {
-    if (this.#idleReaders.length > 1) return;
-    const sweep = () => {
-      const oldest = this.#idleReaders[0];
-      if (oldest === undefined) return;
-      const left = oldest.since + this.#options.idleTimeoutMs - performance.now();
-      if (left <= 0) {
-        this.#idleReaders.shift();
-        oldest.handle.close();
-      }
-      setTimeout(sweep, Math.max(left, 1)).unref();
-    };
-    setTimeout(sweep, this.#options.idleTimeoutMs).unref();
+    const oldest = this.#idleReaders[0];
+    if (oldest === undefined || this.#sweepTimer !== undefined) return;
+    const waitMs = Math.max(1, oldest.since + this.#options.idleTimeoutMs - performance.now());
+    this.#sweepTimer = setTimeout(() => {
+      this.#sweepTimer = undefined;
+      const limit = performance.now() - this.#options.idleTimeoutMs;
+      while ((this.#idleReaders[0]?.since ?? Number.POSITIVE_INFINITY) <= limit)
+        this.#idleReaders.shift()?.handle.close();
+      this.#sweepLater();
+    }, waitMs);
+    this.#sweepTimer.unref();
   }
 
   close(timeoutMs: number = CLOSE_TIMEOUT_MS): Promise<void> {
@@ -249,11 +280,15 @@ export class SqliteDatabase implements Database, ConnectionHost {
     while (this.#slots.taken + this.#pending + this.#leasedReaders > 0 && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, CLOSE_POLL_MS));
     }
+    this.#closed = true;
+    clearTimeout(this.#sweepTimer);
     for (const { handle } of this.#idleReaders.splice(0)) handle.close();
     this.#reader?.close();
     this.#reader = undefined;
     // The writer last: the last connection to close moves the log into the file.
+    const lease = this.#writerLease;
     if (this.#writer !== undefined) this.#dropWriter(this.#writer);
+    lease?.end(true);
   }
 
   #closedError(): TesseraeError {

@@ -26,7 +26,10 @@ export function rowBuilder(columns: readonly ResultColumn[]): RowBuilder {
   return builder;
 }
 
-const narrowed = (value: unknown): unknown => (typeof value === "bigint" ? Number(value) : value);
+/** A value that is larger all the same (the column's type was changed under the statement) stays as it is. */
+function narrowed(value: unknown): unknown {
+  return typeof value === "bigint" && value <= 2147483647n && value >= -2147483648n ? Number(value) : value;
+}
 
 /** Undefined where the process forbids code from strings (`--disallow-code-generation-from-strings`). */
 function writeBuilder(columns: readonly ResultColumn[]): RowBuilder | undefined {

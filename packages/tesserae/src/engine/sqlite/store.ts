@@ -5,7 +5,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { Semaphore } from "../../base/semaphore.ts";
-import { Handle, type Synchronous } from "./handle.ts";
+import { Handle, type SchemaVersion, type Synchronous } from "./handle.ts";
 
 export interface StoreSettings {
   readonly synchronous: Synchronous;
@@ -23,23 +23,32 @@ export interface Store {
   readonly openReader: ((statementCacheEntries: number) => Handle) | undefined;
 }
 
-const gates = new Map<string, WeakRef<Semaphore>>();
+/** What the stores of one file share. */
+interface FileState {
+  readonly gate: Semaphore;
+  readonly schema: SchemaVersion;
+}
 
-function gateOf(path: string): Semaphore {
-  let gate = gates.get(path)?.deref();
-  if (gate === undefined) {
-    gate = new Semaphore(1);
-    gates.set(path, new WeakRef(gate));
+const files = new Map<string, WeakRef<FileState>>();
+
+const newState = (): FileState => ({ gate: new Semaphore(1), schema: { current: 0 } });
+
+function stateOf(path: string): FileState {
+  let state = files.get(path)?.deref();
+  if (state === undefined) {
+    state = newState();
+    files.set(path, new WeakRef(state));
   }
-  return gate;
+  return state;
 }
 
 export function fileStore(path: string, settings: StoreSettings): Store {
+  const state = stateOf(path);
   const open = (role: "writer" | "reader", statementCacheEntries: number) =>
-    new Handle({ path, role, statementCacheEntries, ...settings });
+    new Handle({ path, role, statementCacheEntries, schema: state.schema, ...settings });
   return {
     settings,
-    gate: gateOf(path),
+    gate: state.gate,
     openWriter: (entries) => {
       mkdirSync(dirname(path), { recursive: true });
       return open("writer", entries);
@@ -52,11 +61,12 @@ export function fileStore(path: string, settings: StoreSettings): Store {
 /** The data lives as long as the store: closing a database does not end it. */
 export function memoryStore(settings: StoreSettings): Store {
   let handle: Handle | undefined;
+  const { gate, schema } = newState();
   return {
     settings,
-    gate: new Semaphore(1),
+    gate,
     openWriter: (statementCacheEntries) => {
-      handle ??= new Handle({ path: ":memory:", role: "writer", statementCacheEntries, ...settings });
+      handle ??= new Handle({ path: ":memory:", role: "writer", statementCacheEntries, schema, ...settings });
       return handle;
     },
     closeWriter: () => {},

@@ -31,7 +31,8 @@ export function fromWideDecimal(text: string, scale: number): string | undefined
   const read = (part: string | undefined) => (negative ? complement(part ?? "") : (part ?? ""));
   const whole = read(negative ? match[5] : match[2]);
   const fraction = read(negative ? match[6] : match[3]);
-  if (fraction.length > scale) return undefined;
+  const length = Number(read(negative ? match[4] : match[1]));
+  if (fraction.length > scale || whole.length !== length) return undefined;
   const sign = negative ? "-" : "";
   return scale === 0 ? `${sign}${whole || "0"}` : `${sign}${whole || "0"}.${fraction.padEnd(scale, "0")}`;
 }
