@@ -3,6 +3,7 @@ export { ERROR_CODES, type ErrorCode } from "./base/error-codes.ts";
 export { isTesseraeError, TesseraeError } from "./base/errors.ts";
 export type { FederationConfig } from "./configuration.ts";
 export { engineFromUrl } from "./configuration.ts";
+export { type PostgresOptions, postgres } from "./engine/postgres/engine.ts";
 export { type SqliteOptions, sqlite } from "./engine/sqlite/engine.ts";
 export { type DatabaseProbe, type Federation, type FederationStatus, federate } from "./federation.ts";
 export type { FederationHandle } from "./federation-handle.ts";

@@ -1,0 +1,14 @@
+import type { EngineCapabilities } from "../contract.ts";
+
+export const postgresCapabilities: EngineCapabilities = Object.freeze({
+  returning: { insert: true, update: true, delete: true },
+  cascadesFireTriggers: true,
+  transactionalDdl: true,
+  concurrentWriters: true,
+  // The protocol counts a statement's parameters in sixteen bits.
+  parametersMax: 65_535,
+  forUpdate: " for update",
+  forShare: " for share",
+  insertIgnore: { verb: "", suffix: " on conflict do nothing" },
+  exactDecimals: true,
+});
