@@ -27,7 +27,7 @@ import { mapList, type Visit, withProperty } from "./node-children.ts";
 import { hasStar, unwrap } from "./raw-fragment.ts";
 import { refuseRaw } from "./raw-tokens.ts";
 import { tableName } from "./statement-walk.ts";
-import type { TenantScope } from "./tenant-filter.ts";
+import type { TenantScope } from "./tenant-scope.ts";
 
 interface Walks {
   readonly walk: Visit;

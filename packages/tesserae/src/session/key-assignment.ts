@@ -7,7 +7,7 @@ import { TesseraeError } from "../base/errors.ts";
 import { unwrap } from "./raw-fragment.ts";
 import { refuseRaw } from "./raw-tokens.ts";
 import { type Source, tableName } from "./statement-walk.ts";
-import type { TenantScope } from "./tenant-filter.ts";
+import type { TenantScope } from "./tenant-scope.ts";
 
 export function checkAssignments(
   updates: readonly ColumnUpdateNode[],

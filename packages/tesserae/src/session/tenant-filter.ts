@@ -12,25 +12,17 @@ import type {
   TableNode,
 } from "kysely";
 import { TesseraeError } from "../base/errors.ts";
-import type { SchemaModel, TableModel } from "../schema/model.ts";
+import type { TableModel } from "../schema/model.ts";
 import { InsertRows } from "./insert-rows.ts";
 import { checkAssignments } from "./key-assignment.ts";
 import { checkFragment } from "./raw-fragment.ts";
 import { refuseRaw } from "./raw-tokens.ts";
 import { type Source, StatementWalk, tableName } from "./statement-walk.ts";
+import type { TenantScope } from "./tenant-scope.ts";
 
 export { checkMainQuery } from "./main-check.ts";
 export { isReadOnly } from "./read-only.ts";
-
-export interface TenantScope {
-  readonly schema: SchemaModel;
-  /** The federation's name. */
-  readonly federation: string;
-  /** The key's logical value, or in a prepared query the marker that stands for it. It becomes a parameter's value in the tree. */
-  readonly key: unknown;
-  /** True if a value given for a distribution column is this key. */
-  sameKey(value: unknown): boolean;
-}
+export type { TenantScope } from "./tenant-scope.ts";
 
 /**
  * The statement bound to the scope's key. Raises TABLE_NOT_HERE for a table that does not live with the key, REFERENCE_READ_ONLY,
