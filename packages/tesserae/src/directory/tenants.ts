@@ -185,10 +185,13 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
     const checked = this.#keys.check(key);
     const deleteRows = options.rows === "delete";
     const deadline = this.#deadline();
+    /** The life of the key that is to end: a higher epoch is another one, and not for this call to end, however long it slept. */
+    let epoch: bigint | undefined;
     for (;;) {
       const row = await this.#rows.lookup(checked, this.#keys.compare);
       if (row === undefined) throw this.#unknown(checked, "tenants.remove");
-      if (row.state === "removed") return;
+      if (row.state === "removed" || (row.kind === "p" && epoch !== undefined && row.epoch > epoch)) return;
+      if (row.kind === "p") epoch = row.epoch;
       if (isUnderWay(row)) {
         await this.#awaitRest(row, deadline);
         continue;
@@ -197,6 +200,7 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
       if (!deleteRows) await this.#refuseRows(checked, row.shard);
       const claimed = await claimRemoval(this.#parts, checked, row);
       if (claimed === undefined) continue;
+      epoch = claimed.epoch;
       this.#options.directory.invalidate(checked);
       const rest = await this.#machine.run(claimed, deleteRows);
       if (rest?.state === "removed") return this.#load.removed(rest.shard);
@@ -228,9 +232,13 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
   async #add(key: KeyValue, demanded: number | undefined): Promise<TenantPlace<Key>> {
     const deadline = this.#deadline();
     let chosen = demanded;
+    /** The life of the key that this call began, if another process has finished it since. */
+    let epoch: bigint | undefined;
     for (;;) {
       const row = await this.#rows.lookup(key, this.#keys.compare);
       if (row?.state === "active") return tenantPlace<Key>(key, row);
+      // It was added by this call and removed by another since, while this process slept: nothing to bring back.
+      if (row?.state === "removed" && row.epoch === epoch) return tenantPlace<Key>(key, row);
       if (row !== undefined && isUnderWay(row)) {
         await this.#awaitRest(row, deadline);
         continue;
@@ -241,6 +249,7 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
       if (claim.kind === "elsewhere")
         throw this.#elsewhere({ key: key as Key, shard: claim.shard }, demanded as number);
       if (claim.kind !== "claimed") continue;
+      epoch = claim.row.epoch;
       this.#load.added(claim.row.shard);
       const rest = await this.#machine.run(claim.row, false);
       if (rest?.state === "active") return tenantPlace<Key>(key, rest);

@@ -123,8 +123,14 @@ class Stock {
     this.#blockIds = blockIds;
   }
 
-  /** An id from the stock; undefined when it is empty. */
+  /** An id from the stock; undefined when it is empty. Fetches the next block when half of one is left. */
   take(): bigint | undefined {
+    const id = this.#pop();
+    if (this.#left + this.#reserved === this.#blockIds >> 1) this.#startLease();
+    return id;
+  }
+
+  #pop(): bigint | undefined {
     if (this.#left === 0) {
       const returned = this.#returned.shift();
       if (returned !== undefined) return returned;
@@ -138,7 +144,6 @@ class Stock {
     const id = this.#next;
     this.#next += this.#step;
     this.#left--;
-    if (this.#left + this.#reserved === this.#blockIds >> 1) this.#startLease();
     return id;
   }
 
@@ -157,7 +162,7 @@ class Stock {
   #serve(): void {
     for (let waiter = this.#waiters[0]; waiter !== undefined; waiter = this.#waiters[0]) {
       while (waiter.ids.length < waiter.count) {
-        const id = this.take();
+        const id = this.#pop();
         if (id === undefined) {
           this.#startLease();
           return;
@@ -167,6 +172,7 @@ class Stock {
       this.#waiters.shift();
       waiter.resolve(waiter.ids);
     }
+    if (this.#left + this.#reserved <= this.#blockIds >> 1) this.#startLease();
   }
 
   #startLease(): void {
@@ -188,7 +194,7 @@ class Stock {
       this.#lease = undefined;
       // Those who wait hear of it. A failure of a lease that nobody waits for shows when the stock is empty.
       for (const waiter of this.#waiters.splice(0)) {
-        this.#returned.push(...waiter.ids);
+        for (const id of waiter.ids) this.#returned.push(id);
         waiter.reject(error);
       }
     }
