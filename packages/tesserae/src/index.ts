@@ -3,6 +3,21 @@ export { ERROR_CODES, type ErrorCode } from "./base/error-codes.ts";
 export { isTesseraeError, TesseraeError } from "./base/errors.ts";
 export type { FederationConfig } from "./configuration.ts";
 export { engineFromUrl } from "./configuration.ts";
+export {
+  type ChooserContext,
+  type ChooserRange,
+  hashChooser,
+  leastLoaded,
+  rangeChooser,
+  type ShardChooser,
+  type ShardChooserClass,
+  tenantIsShard,
+  weightedRandom,
+} from "./directory/choosers.ts";
+export type { DirectoryState } from "./directory/directory-rows.ts";
+export type { ListOptions, TenantPage } from "./directory/tenant-listing.ts";
+export type { RangePlace, TenantPlace } from "./directory/tenant-place.ts";
+export type { AddOptions, RemoveOptions, ResumeOptions, TenantRegistry } from "./directory/tenants.ts";
 export { type PostgresOptions, postgres } from "./engine/postgres/engine.ts";
 export { type SqliteOptions, sqlite } from "./engine/sqlite/engine.ts";
 export { type DatabaseProbe, type Federation, type FederationStatus, federate } from "./federation.ts";
@@ -27,5 +42,9 @@ export type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";
 export { federated, global, reference } from "./schema/table.ts";
 export type { PreparedQuery } from "./session/prepared.ts";
 export type { TenantSession } from "./session/sessions.ts";
+export { typed } from "./session/typed-expression.ts";
 export type { ApplyResult } from "./synchronizer/synchronizer.ts";
+export type { TicketSequenceOptions } from "./tickets/sequences.ts";
+export type { Tickets } from "./tickets/tickets.ts";
+export { uuidv7 } from "./tickets/uuidv7.ts";
 export { shardsFromLists } from "./topology/server-lists.ts";
