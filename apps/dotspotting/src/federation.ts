@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { type Federation, type FederationConfig, federate, sqlite } from "tesserae";
 import { schema } from "./schema.ts";
-import type { Environment } from "./settings.ts";
+import { type Environment, StartRefused } from "./settings.ts";
 
 /** The federation as this application uses it. */
 export type DotFederation = Federation<typeof schema>;
@@ -21,7 +21,7 @@ export function readDatabases(environment: Environment, dataFolder: string): Dat
     return JSON.parse(text) as Databases;
   } catch (error) {
     // Its text may hold passwords: the message must not repeat it.
-    throw new Error(
+    throw new StartRefused(
       'DOTSPOTTING_FEDERATION is not JSON. Write {"main": "mysql://…", "shards": {"1": "mysql://…"}}.',
       {
         cause: (error as Error).name,

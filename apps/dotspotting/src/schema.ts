@@ -87,7 +87,8 @@ export const schema = defineSchema({
       dots: int(),
       /** The names of the details its dots have. */
       columns: json<readonly string[]>(),
-      report: json<ImportReport | null>(),
+      /** Null until its file is read. */
+      report: json<ImportReport>().nullable(),
       created: timestamp(),
     }),
     dots: federated(

@@ -1,9 +1,10 @@
 /** The entry: reads the settings, opens the federation, serves, and stops cleanly. docs/dotspotting.md says what can be set. */
+import { isTesseraeError } from "tesserae";
 import { type DotFederation, openFederation, readDatabases } from "./federation.ts";
 import { importSamples } from "./sample.ts";
 import { type RunningServer, startServer } from "./serve.ts";
 import { createServices } from "./services.ts";
-import { readSettings, type Settings } from "./settings.ts";
+import { readSettings, type Settings, StartRefused } from "./settings.ts";
 import { resumeDeletions } from "./sheets/delete-sheet.ts";
 
 async function main(): Promise<void> {
@@ -34,7 +35,7 @@ async function listen(
     const { code } = error as NodeJS.ErrnoException;
     if (code !== "EADDRINUSE" && code !== "EACCES") throw error;
     const reason = code === "EADDRINUSE" ? "is in use already" : "may not be used";
-    throw new Error(`Port ${settings.port} ${reason}. Choose another one: PORT=8081 npm start`, {
+    throw new StartRefused(`Port ${settings.port} ${reason}. Choose another one: PORT=8081 npm start`, {
       cause: error,
     });
   }
@@ -62,7 +63,7 @@ function stopOnSignals(server: RunningServer, fed: DotFederation): void {
 
 main().catch((error) => {
   const expected =
-    error instanceof Error && (error.cause as NodeJS.ErrnoException | undefined)?.code?.startsWith("E");
+    error instanceof StartRefused || (isTesseraeError(error) && error.code.startsWith("CONFIG_"));
   console.error(expected ? error.message : error);
   process.exit(1);
 });

@@ -17,6 +17,11 @@ export interface Settings {
   readonly sample: boolean;
 }
 
+/** The application cannot start like this; the message says what to change. */
+export class StartRefused extends Error {
+  override readonly name = "StartRefused";
+}
+
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** `data/` at the top of the workspace, wherever the command was given. */
@@ -55,13 +60,15 @@ function wholeNumber(
   if (text === undefined || text === "") return fallback;
   const value = Number(text);
   if (!Number.isInteger(value) || value < min || value > max) {
-    throw new Error(`${name} is ${JSON.stringify(text)}; it must be a whole number from ${min} to ${max}.`);
+    throw new StartRefused(
+      `${name} is ${JSON.stringify(text)}; it must be a whole number from ${min} to ${max}.`,
+    );
   }
   return value;
 }
 
 function longEnough(secret: string): string {
-  if (secret.length < 32) throw new Error("DOTSPOTTING_SECRET must have at least 32 characters.");
+  if (secret.length < 32) throw new StartRefused("DOTSPOTTING_SECRET must have at least 32 characters.");
   return secret;
 }
 

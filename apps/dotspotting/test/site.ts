@@ -1,0 +1,64 @@
+import type { EngineName } from "@tesserae/test-support";
+import { freshDatabases } from "@tesserae/test-support";
+import { type Databases, type DotFederation, openFederation } from "../src/federation.ts";
+import { startServer } from "../src/serve.ts";
+import { createServices } from "../src/services.ts";
+import type { Services } from "../src/web/environment.ts";
+
+export const mebibyte = 1024 * 1024;
+
+/** The application, answering on a port of its own. */
+export interface Site {
+  readonly address: string;
+  readonly fed: DotFederation;
+  readonly services: Services;
+  /** What went wrong while answering. */
+  readonly errors: unknown[];
+  close(): Promise<void>;
+}
+
+export interface SiteOptions {
+  readonly uploadBytesMax?: number;
+  readonly origin?: string;
+}
+
+/** Starts the application on these databases. It is the same on all of them. */
+export async function openSite(databases: Databases, options: SiteOptions = {}): Promise<Site> {
+  const fed = await openFederation(databases);
+  const errors: unknown[] = [];
+  const settings = {
+    origin: options.origin,
+    uploadBytesMax: options.uploadBytesMax ?? 64 * mebibyte,
+    secret: "a secret of at least thirty-two characters",
+  };
+  const services = createServices(fed, settings, (message, error) => errors.push({ message, error }));
+  const server = await startServer(services, { port: 0, host: "127.0.0.1" });
+  const close = async () => {
+    await server.close(1_000);
+    await fed.close();
+  };
+  return { address: `http://127.0.0.1:${server.port}`, fed, services, errors, close };
+}
+
+/**
+ * Starts the application on fresh databases: on SQLite one that plays every cluster, on the servers main and two shards,
+ * spread over two servers.
+ */
+export async function openFreshSite(engine: EngineName, options: SiteOptions = {}): Promise<Site> {
+  const databases = await freshDatabases(engine, engine === "sqlite" ? 1 : 3, { servers: 2 });
+  const [main, one, two] = databases.urls as [string, string, string];
+  try {
+    const site = await openSite(
+      engine === "sqlite" ? { main } : { main, shards: { 1: one, 2: two } },
+      options,
+    );
+    const close = async () => {
+      await site.close();
+      await databases.cleanUp();
+    };
+    return { ...site, close };
+  } catch (error) {
+    await databases.cleanUp();
+    throw error;
+  }
+}
