@@ -1,0 +1,34 @@
+import { MysqlAdapter, MysqlQueryCompiler } from "kysely";
+import type { EngineDialect } from "../contract.ts";
+import { mysqlCapabilities } from "./capabilities.ts";
+import { decodeNaturalMysql, mysqlCodec } from "./codecs.ts";
+import { createMysqlTable, dropMysqlTable, quoteIdentifier } from "./ddl.ts";
+import { classifyMysqlError } from "./errors.ts";
+import { createMysqlGuard, passMysqlGuard } from "./guard.ts";
+
+/** Kysely's adapter knows MySQL, which has no RETURNING; its compiler writes it all the same, as MariaDB reads it. */
+class MariaDbAdapter extends MysqlAdapter {
+  override get supportsReturning(): boolean {
+    return true;
+  }
+}
+
+export const mysqlDialect: EngineDialect = Object.freeze({
+  name: "mysql",
+  capabilities: mysqlCapabilities,
+  createQueryCompiler: () => new MysqlQueryCompiler(),
+  createAdapter: () => new MariaDbAdapter(),
+  codec: mysqlCodec,
+  decodeNatural: decodeNaturalMysql,
+  quote: quoteIdentifier,
+  placeholders: (sql: string) => sql,
+  createTable: createMysqlTable,
+  createGuard: createMysqlGuard,
+  passGuard: passMysqlGuard,
+  dropTable: dropMysqlTable,
+  listTablesSql:
+    "select table_name as name from information_schema.tables where table_schema = database() and table_type = 'BASE TABLE' order by table_name",
+  listTriggersSql:
+    "select trigger_name as name from information_schema.triggers where trigger_schema = database() order by trigger_name",
+  classify: classifyMysqlError,
+});

@@ -1,0 +1,211 @@
+/**
+ * One connection to the server: its prepared statements, and its statements one after the other (mysql2 keeps their order).
+ *
+ * A prepared statement is kept here by its text, and executed by itself: mysql2's `execute` would look it up again and make a command
+ * for that each time. mysql2 has a cache of its own, which is made a little larger than ours, so that ours alone decides what goes.
+ */
+import { LruMap } from "../../base/lru.ts";
+import type { EngineResult, RawRow, Statement } from "../contract.ts";
+import { decodeTimestamp } from "../value-checks.ts";
+import {
+  type Callback,
+  type Driver,
+  type DriverConnection,
+  type DriverStatement,
+  FIELD_DATETIME,
+  FIELD_LONGLONG,
+  FIELD_TIMESTAMP,
+  type Fields,
+  type ResultHeader,
+  type RowCommand,
+} from "./driver.ts";
+import { isFatal, isNotPreparable } from "./errors.ts";
+
+/** Told when the statement is over, before its promise is settled. */
+export interface SessionOwner {
+  ended(session: MysqlSession): void;
+}
+
+type Done = (error: Error | null, result: EngineResult | undefined) => void;
+
+const IN_TRANSACTION = 1;
+const AUTOCOMMIT = 2;
+
+export class MysqlSession {
+  readonly client: DriverConnection;
+  /** Nothing more may be sent. */
+  broken = false;
+  /** By what the server said last. */
+  inTransaction = false;
+  /** Somebody turned autocommit off: the next user must not inherit it. */
+  autocommit = true;
+  /** When it was last put aside, by `performance.now()`. */
+  idleSince = 0;
+  readonly #driver: Driver;
+  readonly #statements: LruMap<string, DriverStatement>;
+
+  constructor(client: DriverConnection, driver: Driver, statementCacheEntries: number) {
+    this.client = client;
+    this.#driver = driver;
+    this.#statements = new LruMap(statementCacheEntries, (sql) => {
+      if (!this.broken) client.unprepare(sql);
+    });
+  }
+
+  get statementCount(): number {
+    return this.#statements.size;
+  }
+
+  run(statement: Statement, owner?: SessionOwner): Promise<EngineResult> {
+    return new Promise((resolve, reject) => {
+      this.#start(statement, (error, result) => {
+        owner?.ended(this);
+        if (error === null) resolve(result as EngineResult);
+        else reject(error);
+      });
+    });
+  }
+
+  /** A statement without parameters that gives no rows, such as `begin`. */
+  command(sql: string): Promise<EngineResult> {
+    return this.run({ sql, parameters: [], prepare: false });
+  }
+
+  /** The statement's rows as they come; see `RowCommand`. */
+  async rows(statement: Statement): Promise<RowCommand> {
+    const { sql, parameters, prepare = true } = statement;
+    if (!prepare) return this.client.query(sql, this.#textParameters(parameters));
+    const prepared = await new Promise<DriverStatement | undefined>((resolve, reject) => {
+      this.#prepare(sql, (error, known) => {
+        if (error === null) resolve(known);
+        else if (isNotPreparable(error)) resolve(undefined);
+        else reject(error);
+      });
+    });
+    return prepared === undefined
+      ? this.client.query(sql, this.#textParameters(parameters))
+      : prepared.execute(this.#binaryParameters(parameters));
+  }
+
+  #start(statement: Statement, done: Done): void {
+    const { sql, parameters, prepare = true } = statement;
+    const finish: Callback = (error, rows, fields) => this.#finish(error, rows, fields, done);
+    try {
+      if (!prepare) {
+        this.client.query(sql, this.#textParameters(parameters), finish);
+        return;
+      }
+      const known = this.#statements.get(sql);
+      const values = this.#binaryParameters(parameters);
+      if (known !== undefined) {
+        known.execute(values, finish);
+        return;
+      }
+      this.#prepare(sql, (error, prepared) => {
+        if (error === null) (prepared as DriverStatement).execute(values, finish);
+        else if (isNotPreparable(error)) this.client.query(sql, this.#textParameters(parameters), finish);
+        else finish(error);
+      });
+    } catch (error) {
+      finish(error as Error);
+    }
+  }
+
+  #prepare(sql: string, done: (error: Error | null, prepared: DriverStatement | undefined) => void): void {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) {
+      done(null, known);
+      return;
+    }
+    this.client.prepare(sql, (error, prepared) => {
+      if (error === null) this.#statements.set(sql, prepared);
+      done(error, prepared);
+    });
+  }
+
+  #finish(
+    error: Error | null,
+    rows: Parameters<Callback>[1],
+    fields: Fields | unknown[] | undefined,
+    done: Done,
+  ): void {
+    if (error === null || error === undefined) {
+      try {
+        done(null, this.#result(rows, fields));
+        return;
+      } catch (conversion) {
+        error = conversion as Error;
+      }
+    } else if (isFatal(error)) {
+      this.broken = true;
+    }
+    done(error, undefined);
+  }
+
+  #result(rows: Parameters<Callback>[1], fields: Fields | unknown[] | undefined): EngineResult {
+    if (!Array.isArray(rows)) return this.#changed(rows as ResultHeader);
+    const first = fields?.[0];
+    if (Array.isArray(fields) && (first === undefined || Array.isArray(first)) && fields.length > 0) {
+      // A CALL: its first result is the answer, its last one the header of the CALL itself.
+      const last = rows.at(-1);
+      if (last !== undefined && !Array.isArray(last)) this.#changed(last as ResultHeader);
+      return this.#result(rows[0] as ResultHeader, first as Fields | undefined);
+    }
+    convertRows(rows as RawRow[], fields as Fields);
+    return { rows: rows as RawRow[], affectedRows: undefined, insertId: undefined };
+  }
+
+  #changed(header: ResultHeader): EngineResult {
+    const { affectedRows, insertId, serverStatus } = header;
+    this.inTransaction = (serverStatus & IN_TRANSACTION) !== 0;
+    this.autocommit = (serverStatus & AUTOCOMMIT) !== 0;
+    return {
+      rows: [],
+      affectedRows: affectedRows === 1 ? 1n : BigInt(affectedRows),
+      insertId: insertId === 0 ? undefined : BigInt(insertId),
+    };
+  }
+
+  /** mysql2 would send a bigint as text and any number as a double: both count wrong beyond 2^53 in an expression. */
+  #binaryParameters(parameters: readonly unknown[]): unknown[] {
+    const values = new Array<unknown>(parameters.length);
+    for (let i = 0; i < parameters.length; i++) {
+      const value = parameters[i];
+      if (typeof value === "bigint") values[i] = this.#driver.longlong(value);
+      else if (typeof value === "number" && Number.isSafeInteger(value)) values[i] = this.#integer(value);
+      else values[i] = value instanceof Uint8Array ? asBuffer(value) : value;
+    }
+    return values;
+  }
+
+  #integer(value: number): unknown {
+    return value === (value | 0) ? this.#driver.long(value) : this.#driver.longlong(BigInt(value));
+  }
+
+  #textParameters(parameters: readonly unknown[]): unknown[] {
+    return parameters.map((value) => (value instanceof Uint8Array ? asBuffer(value) : value));
+  }
+}
+
+const asBuffer = (value: Uint8Array): Buffer =>
+  Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+
+/** Makes bigints of 64-bit integers and canonical UTC text of timestamps, in place. The driver's own hook for that costs an object for each value. */
+export function convertRows(rows: readonly RawRow[], fields: Fields): void {
+  for (let i = 0; i < fields.length; i++) {
+    const field = fields[i] as Fields[number];
+    if (field.columnType === FIELD_LONGLONG) {
+      const { name } = field;
+      for (const row of rows) {
+        const value = row[name];
+        if (value !== null) row[name] = BigInt(value as number | string);
+      }
+    } else if (field.columnType === FIELD_DATETIME || field.columnType === FIELD_TIMESTAMP) {
+      const { name } = field;
+      for (const row of rows) {
+        const value = row[name];
+        if (value !== null) row[name] = decodeTimestamp(value as string, 6);
+      }
+    }
+  }
+}
