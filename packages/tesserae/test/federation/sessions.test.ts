@@ -1,21 +1,12 @@
 import { forEachEngine } from "@tesserae/test-support";
 import { CamelCasePlugin, CompiledQuery, sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bigint, decimal, type ErrorCode, isTesseraeError, text, timestamp } from "../../src/index.ts";
+import { bigint, decimal, text, timestamp } from "../../src/index.ts";
 import { addDot, addUser, type OpenedFederation, openDots } from "./dots-federation.ts";
+import { refused } from "./refused.ts";
 
 const dotsIds = bigint();
 const labels = text(255);
-
-async function refused(code: ErrorCode, act: () => Promise<unknown> | unknown): Promise<string> {
-  try {
-    await act();
-  } catch (error) {
-    if (isTesseraeError(error, code)) return error.message;
-    throw error;
-  }
-  throw new Error(`was not refused with ${code}`);
-}
 
 forEachEngine((engine) => {
   describe.each([

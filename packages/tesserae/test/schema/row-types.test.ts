@@ -7,13 +7,13 @@ import {
   federated,
   global,
   json,
+  type KeyOf,
+  type MainDatabase,
   reference,
+  type ShardDatabase,
   text,
   timestamp,
   uuid,
-  type KeyOf,
-  type MainDatabase,
-  type ShardDatabase,
 } from "../../src/index.ts";
 
 const schema = defineSchema({
