@@ -18,6 +18,7 @@ export type { DirectoryState } from "./directory/directory-rows.ts";
 export type { ListOptions, TenantPage } from "./directory/tenant-listing.ts";
 export type { RangePlace, TenantPlace } from "./directory/tenant-place.ts";
 export type { AddOptions, RemoveOptions, ResumeOptions, TenantRegistry } from "./directory/tenants.ts";
+export { type MysqlOptions, type MysqlTlsOptions, mysql } from "./engine/mysql/engine.ts";
 export { type PostgresOptions, postgres } from "./engine/postgres/engine.ts";
 export { type SqliteOptions, sqlite } from "./engine/sqlite/engine.ts";
 export { type DatabaseProbe, type Federation, type FederationStatus, federate } from "./federation.ts";
