@@ -1,9 +1,14 @@
 /**
- * The guard on SQLite: three triggers a federated table (move-protocol). A write transaction holds the lock of the whole database, so reading
- * the residence is already locking it.
+ * The guard on SQLite: three triggers on each federated table, and one on the federation's change log (move-protocol). A write transaction
+ * holds the lock of the whole database, so reading the residence is already locking it.
  *
- * The WHEN clause is the whole cost of a write that belongs here: the state of the key's point, or else of the range around it, is `here`.
- * Only another answer runs the body, which refuses the write or, in state `leaving`, logs it.
+ * A write that belongs here costs one look-up, in the WHEN clause: the state of the key's point, or else of the range around it, is `here`.
+ * Any other write appends to the change log, and the log's own trigger decides: it lets the entry stand in state `leaving`, leaves it out
+ * for the mover, and refuses the whole statement otherwise. What the decision needs is thereby out of the first trigger, whose
+ * every register SQLite clears for every row: a single insert in a transaction takes 3.4 instead of 3.9 µs (2.2 without guard).
+ *
+ * BEFORE and not AFTER, though AFTER is 0.1 µs a row cheaper: on a shard that the key has left, `on conflict do nothing` must not take a stale row
+ * for the truth and report success.
  *
  * Triggers see no session, so the mover shows itself by a row in `tesserae_mover` with the token of the residence that it works under, set and
  * deleted inside its own transaction: nobody else ever sees it, and it opens the residences of that token alone.
@@ -12,7 +17,9 @@
 import type { LogicalType } from "../../schema/logical-type.ts";
 import type { FederationModel, TableModel } from "../../schema/model.ts";
 import { logTableName, residenceTableName } from "../control-tables.ts";
+import { REAL_DECIMAL_DIGITS } from "./codecs.ts";
 import { quoteIdentifier, quoteText } from "./ddl.ts";
+import { wideDecimalText } from "./wide-decimal.ts";
 
 const MOVER_TABLE = "tesserae_mover";
 
@@ -29,147 +36,135 @@ export function passSqliteGuard(token: bigint): {
   };
 }
 
-type Row = "new" | "old";
-
 export function createSqliteGuard(table: TableModel, federation: FederationModel): string[] {
-  const guard = new GuardText(table, federation);
+  const { name } = table;
+  const key = quoteIdentifier(table.keyColumn as string);
+  const log = (row: "new" | "old", condition?: string) => logEntry(table, federation, row, condition);
+  const primaryKeyChanges = changes(table.primaryKey);
+  const keyChange = `select ${raise("'key_change'", quoteText(name), asText(`old.${key}`, federation.key))} where new.${key} is not old.${key}`;
   return [
     CREATE_MOVER_TABLE,
-    guard.trigger("insert", guard.isElsewhere("new"), [
-      guard.refuse("new"),
-      guard.log("new"),
-      ...guard.logReplaced("insert"),
+    decideAtLog(federation),
+    trigger(name, "insert", isElsewhere(federation, `new.${key}`), [
+      log("new"),
+      ...logReplaced(table, federation, "insert"),
     ]),
-    guard.trigger("update", `${guard.keyChanges()} or ${guard.isElsewhere("old")}`, [
-      guard.refuseKeyChange(),
-      guard.refuse("old"),
-      guard.log("old"),
-      guard.log("new", guard.primaryKeyChanges()),
-      ...guard.logReplaced("update"),
+    trigger(name, "update", `new.${key} is not old.${key} or ${isElsewhere(federation, `old.${key}`)}`, [
+      keyChange,
+      log("old"),
+      log("new", primaryKeyChanges),
+      ...logReplaced(table, federation, "update"),
     ]),
-    guard.trigger("delete", guard.isElsewhere("old"), [guard.refuse("old"), guard.log("old")]),
+    trigger(name, "delete", isElsewhere(federation, `old.${key}`), [log("old")]),
   ];
 }
 
-/** The pieces of SQL that the triggers of one table are made of. */
-class GuardText {
-  readonly #table: TableModel;
-  readonly #keyType: LogicalType;
-  readonly #keyColumn: string;
-  readonly #residence: string;
-  readonly #logTable: string;
+function trigger(
+  table: string,
+  event: "insert" | "update" | "delete",
+  when: string,
+  body: readonly string[],
+): string {
+  const name = quoteIdentifier(`tesserae_guard_${table}_${event}`);
+  const statements = body.map((statement) => `  ${statement};\n`).join("");
+  return `create trigger if not exists ${name} before ${event} on ${quoteIdentifier(table)} when ${when}\nbegin\n${statements}end`;
+}
 
-  constructor(table: TableModel, federation: FederationModel) {
-    this.#table = table;
-    this.#keyType = federation.key;
-    this.#keyColumn = quoteIdentifier(table.keyColumn as string);
-    this.#residence = quoteIdentifier(residenceTableName(federation.name));
-    this.#logTable = quoteIdentifier(logTableName(federation.name));
-  }
+function isElsewhere(federation: FederationModel, key: string): string {
+  return `${residenceOf(federation, key, "state")} is not 'here'`;
+}
 
-  trigger(event: "insert" | "update" | "delete", when: string, body: readonly string[]): string {
-    const name = quoteIdentifier(`tesserae_guard_${this.#table.name}_${event}`);
-    const statements = body.map((statement) => `  ${statement};`).join("\n");
-    return `create trigger if not exists ${name} before ${event} on ${quoteIdentifier(this.#table.name)} when ${when}\nbegin\n${statements}\nend`;
-  }
+/** A column of the key's point, or else of the range that holds the key; null when there is neither. */
+function residenceOf(federation: FederationModel, key: string, column: "state" | "token"): string {
+  const residence = quoteIdentifier(residenceTableName(federation.name));
+  const point = `select ${column} from ${residence} where kind = 'p' and low = ${key}`;
+  // Ranges do not overlap: the last one that begins at or before the key holds it, or none does.
+  const range = `select iif(high is null or ${key} < high, ${column}, null) from ${residence} where kind = 'r' and low <= ${key} order by low desc limit 1`;
+  return `coalesce((${point}), (${range}))`;
+}
 
-  isElsewhere(row: Row): string {
-    return `${this.#residenceOf(row, "state")} is not 'here'`;
-  }
+/** RAISE(IGNORE) leaves out the log entry alone, and the statement goes on. */
+function decideAtLog(federation: FederationModel): string {
+  const name = quoteIdentifier(`tesserae_guard_of_${federation.name}`);
+  const state = residenceOf(federation, "new.key_value", "state");
+  const reason = `iif(${state} is null, 'no_residence', 'not_here')`;
+  const refuse = raise(reason, "new.table_name", asText("new.key_value", federation.key));
+  return `create trigger if not exists ${name} before insert on ${quoteIdentifier(logTableName(federation.name))}
+begin
+  select raise(ignore) where exists (select 1 from ${MOVER_TABLE} where token = ${residenceOf(federation, "new.key_value", "token")});
+  select ${refuse} where ${state} is not 'leaving';
+end`;
+}
 
-  keyChanges(): string {
-    return `new.${this.#keyColumn} is not old.${this.#keyColumn}`;
-  }
+function raise(reason: string, table: string, key: string): string {
+  return `raise(abort, 'TESSERAE_GUARD:' || ${reason} || ':' || ${table} || ':' || ${key})`;
+}
 
-  primaryKeyChanges(): string {
-    return this.#table.primaryKey
+function logEntry(
+  table: TableModel,
+  federation: FederationModel,
+  row: "new" | "old",
+  condition?: string,
+): string {
+  const where = condition === undefined ? "" : ` where ${condition}`;
+  return `${insertLog(federation)} select ${logValues(table, row)}${where}`;
+}
+
+/**
+ * REPLACE deletes the rows that are in the way of a unique key, and at a plain SQL prompt no delete trigger hears of it (`recursive_triggers`
+ * is off there). So while a key is leaving, the rows that could be replaced are logged too: one entry too many does no harm.
+ */
+function logReplaced(table: TableModel, federation: FederationModel, event: "insert" | "update"): string[] {
+  const source = quoteIdentifier(table.name);
+  return table.uniques.map(({ columns }) => {
+    const same = columns
       .map(quoteIdentifier)
-      .map((name) => `new.${name} is not old.${name}`)
-      .join(" or ");
-  }
+      .map((name) => `${source}.${name} = new.${name}`)
+      .join(" and ");
+    const condition = event === "insert" ? same : `(${changes(columns)}) and ${same}`;
+    return `${insertLog(federation)} select ${logValues(table, source)} from ${source} where ${condition}`;
+  });
+}
 
-  refuseKeyChange(): string {
-    return `select ${this.#raise("'key_change'", "old")} where ${this.keyChanges()}`;
-  }
+function changes(columns: readonly string[]): string {
+  return columns
+    .map(quoteIdentifier)
+    .map((name) => `new.${name} is not old.${name}`)
+    .join(" or ");
+}
 
-  refuse(row: Row): string {
-    const reason = `iif(${this.#residenceOf(row, "state")} is null, 'no_residence', 'not_here')`;
-    return `select ${this.#raise(reason, row)} where ${this.#residenceOf(row, "state")} is not 'leaving' and not ${this.#moverIsAtWork(row)}`;
-  }
+function insertLog(federation: FederationModel): string {
+  return `insert into ${quoteIdentifier(logTableName(federation.name))} (key_value, table_name, primary_key)`;
+}
 
-  log(row: Row, condition = "1"): string {
-    const values = [`${row}.${this.#keyColumn}`, quoteText(this.#table.name), this.#primaryKeyJson(row)];
-    return `${this.#insertLog()} select ${values.join(", ")} where (${condition}) and ${this.#logs(row)}`;
-  }
+/** The primary key's values in its own order as a JSON array, as the other engines' guards write it too. */
+function logValues(table: TableModel, source: string): string {
+  const primaryKey = table.primaryKey.map((name) => {
+    const type = table.column.get(name)?.type as LogicalType;
+    return asJson(`${source}.${quoteIdentifier(name)}`, type);
+  });
+  const key = `${source}.${quoteIdentifier(table.keyColumn as string)}`;
+  return `${key}, ${quoteText(table.name)}, json_array(${primaryKey.join(", ")})`;
+}
 
-  /**
-   * REPLACE deletes the rows that are in the way of a unique key, and at a plain SQL prompt no delete trigger hears of it (`recursive_triggers`
-   * is off there). So while a key is leaving, the rows that could be replaced are logged too: one entry too many does no harm.
-   */
-  logReplaced(event: "insert" | "update"): string[] {
-    const table = quoteIdentifier(this.#table.name);
-    return this.#table.uniques.map(({ columns }) => {
-      const same = columns
-        .map(quoteIdentifier)
-        .map((name) => `${table}.${name} = new.${name}`)
-        .join(" and ");
-      const changes =
-        event === "insert"
-          ? "1"
-          : columns
-              .map(quoteIdentifier)
-              .map((name) => `new.${name} is not old.${name}`)
-              .join(" or ");
-      const values = [
-        `${table}.${this.#keyColumn}`,
-        quoteText(this.#table.name),
-        this.#primaryKeyJson(table),
-      ];
-      return `${this.#insertLog()} select ${values.join(", ")} from ${table} where (${changes}) and ${same} and ${this.#logs("new")}`;
-    });
-  }
-
-  #insertLog(): string {
-    return `insert into ${this.#logTable} (key_value, table_name, primary_key)`;
-  }
-
-  #logs(row: Row): string {
-    return `${this.#residenceOf(row, "state")} = 'leaving' and not ${this.#moverIsAtWork(row)}`;
-  }
-
-  /** A column of the point of the row's key, or else of the range that holds it; null when there is neither. */
-  #residenceOf(row: Row, column: "state" | "token"): string {
-    const key = `${row}.${this.#keyColumn}`;
-    const point = `select ${column} from ${this.#residence} where kind = 'p' and low = ${key}`;
-    // Ranges do not overlap: the last one that begins at or before the key holds it, or none does.
-    const range = `select iif(high is null or ${key} < high, ${column}, null) from ${this.#residence} where kind = 'r' and low <= ${key} order by low desc limit 1`;
-    return `coalesce((${point}), (${range}))`;
-  }
-
-  #moverIsAtWork(row: Row): string {
-    return `exists (select 1 from ${MOVER_TABLE} where token = ${this.#residenceOf(row, "token")})`;
-  }
-
-  #raise(reason: string, row: Row): string {
-    const key = asText(`${row}.${this.#keyColumn}`, this.#keyType);
-    return `raise(abort, 'TESSERAE_GUARD:' || ${reason} || ':${this.#table.name}:' || ${key})`;
-  }
-
-  /** The primary key's values in its own order: a JSON array. Integers as numbers, bytes in hexadecimal, everything else as its text. */
-  #primaryKeyJson(source: string): string {
-    const values = this.#table.primaryKey.map((name) => {
-      const type = this.#table.column.get(name)?.type as LogicalType;
-      return jsonValue(`${source}.${quoteIdentifier(name)}`, type);
-    });
-    return `json_array(${values.join(", ")})`;
+/** An argument of json_array: integers, doubles and booleans as JSON's own, bytes in hexadecimal, everything else as its logical text. */
+function asJson(expression: string, type: LogicalType): string {
+  switch (type.kind) {
+    case "boolean":
+      return `json(iif(${expression}, 'true', 'false'))`;
+    case "double":
+      // json_array itself writes fifteen digits.
+      return `json(printf('%!.17g', ${expression}))`;
+    case "decimal":
+      return type.precision <= REAL_DECIMAL_DIGITS
+        ? `printf('%.${type.scale}f', ${expression})`
+        : wideDecimalText(expression, type.scale);
+    default:
+      return asText(expression, type);
   }
 }
 
-function jsonValue(expression: string, type: LogicalType): string {
-  return type.kind === "uuid" || type.kind === "bytes" ? asText(expression, type) : expression;
-}
-
-/** As a person writes the value: a UUID with hyphens, bytes in hexadecimal. */
+/** Bytes as text; what is no bytes stays as it is. */
 function asText(expression: string, type: LogicalType): string {
   if (type.kind === "bytes") return `lower(hex(${expression}))`;
   if (type.kind !== "uuid") return expression;

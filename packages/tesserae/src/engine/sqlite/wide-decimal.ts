@@ -37,6 +37,28 @@ export function fromWideDecimal(text: string, scale: number): string | undefined
   return scale === 0 ? `${sign}${whole || "0"}` : `${sign}${whole || "0"}.${fraction.padEnd(scale, "0")}`;
 }
 
+/** The same in SQL, for triggers, which know none of this process's functions. */
+export function wideDecimalText(expression: string, scale: number): string {
+  const digits = [...COMPLEMENT].keys().toArray();
+  // Each digit by way of a letter, lest one that was replaced be replaced again.
+  const lettered = digits.reduce(
+    (inner, digit) => `replace(${inner}, '${digit}', '${String.fromCharCode(97 + digit)}')`,
+    `rtrim(substr(${expression}, 4), '~')`,
+  );
+  const complemented = digits.reduce(
+    (inner, digit) => `replace(${inner}, '${String.fromCharCode(97 + digit)}', '${9 - digit}')`,
+    lettered,
+  );
+  const body = `iif(${expression} < 'p', ${complemented}, substr(${expression}, 4))`;
+  const point = `instr(${body} || '.', '.')`;
+  const whole = `iif(${point} = 1, '0', substr(${body}, 1, ${point} - 1))`;
+  const fraction =
+    scale === 0
+      ? ""
+      : ` || '.' || substr(substr(${body}, ${point} + 1) || '${"0".repeat(scale)}', 1, ${scale})`;
+  return `(iif(${expression} < 'p', '-', '') || ${whole}${fraction})`;
+}
+
 function complement(text: string): string {
   let result = "";
   for (const character of text) result += character === "." ? "." : COMPLEMENT[Number(character)];

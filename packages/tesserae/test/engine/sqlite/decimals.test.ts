@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Database, POOL_DEFAULTS } from "../../../src/engine/contract.ts";
 import { sqliteCodec } from "../../../src/engine/sqlite/codecs.ts";
 import { sqlite } from "../../../src/engine/sqlite/engine.ts";
-import { fromWideDecimal, toWideDecimal } from "../../../src/engine/sqlite/wide-decimal.ts";
+import { fromWideDecimal, toWideDecimal, wideDecimalText } from "../../../src/engine/sqlite/wide-decimal.ts";
 
 /** Whole units of 10^−scale as a decimal. */
 function decimal(units: bigint, scale: number): string {
@@ -55,6 +55,20 @@ describe("the text of wide decimals", () => {
 
   test.each(["", "1.5", "p0", "pxx1", "n031~", "p021.2345"])("does not read %j", (text) => {
     expect(fromWideDecimal(text, 2)).toBeUndefined();
+  });
+});
+
+describe("the text of a wide decimal in SQL", () => {
+  test("is the decimal", async () => {
+    const database = sqlite(":memory:").open(POOL_DEFAULTS);
+    await fc.assert(
+      fc.asyncProperty(scaled(38), async ([units, scale]) => {
+        const sql = `select ${wideDecimalText("x", scale)} as text from (select ? as x)`;
+        const { rows } = await database.run({ sql, parameters: [toWideDecimal(decimal(units, scale))] });
+        expect(rows).toEqual([{ text: decimal(units, scale) }]);
+      }),
+    );
+    await database.close();
   });
 });
 
