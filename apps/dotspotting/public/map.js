@@ -20,6 +20,7 @@ async function showMap(box) {
     maxZoom: 16,
     renderWorldCopies: true,
     attributionControl: false,
+    fadeDuration: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 300,
     dragRotate: false,
     pitchWithRotate: false,
     cooperativeGestures: matchMedia("(pointer: coarse)").matches,
