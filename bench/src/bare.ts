@@ -48,16 +48,15 @@ function openPostgres(url: string): Bare {
 function openMysql(url: string): Bare {
   const pool = createPool({ uri: url, connectionLimit: POOL_SIZE });
   const kyselyPool = createPool({ uri: url, connectionLimit: POOL_SIZE });
-  const query = (method: "execute" | "query", sql: string, values: readonly unknown[]) =>
-    new Promise<unknown>((resolve, reject) => {
-      pool[method](sql, values as never[], (error: unknown, rows: unknown) =>
-        error === null ? resolve(rows) : reject(error),
-      );
-    });
+  type Callback = (error: unknown, rows: unknown) => void;
+  const call = (run: (callback: Callback) => void) =>
+    new Promise<unknown>((resolve, reject) =>
+      run((error, rows) => (error === null ? resolve(rows) : reject(error))),
+    );
   return {
-    prepare: (_name, sql) => (values) => query("execute", sql, values),
+    prepare: (_name, sql) => (values) => call((callback) => pool.execute(sql, values as never[], callback)),
     async run(sql) {
-      await query("query", sql, []);
+      await call((callback) => pool.query(sql, callback));
     },
     kysely: new Kysely({ dialect: new MysqlDialect({ pool: kyselyPool }) }),
     async close() {
