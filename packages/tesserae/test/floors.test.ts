@@ -125,12 +125,14 @@ describe("the floors of the house", () => {
     expect(findCircles()).toEqual([]);
   });
 
-  test("every engine has the same files", () => {
-    const [sqlite, mysql, postgres] = ["sqlite", "mysql", "postgres"].map((engine) =>
-      readdirSync(join(source, "engine", engine)).sort(),
+  test("every engine has the parts of an engine under the same names", () => {
+    const parts = ["capabilities", "codecs", "ddl", "dialect", "engine", "errors", "guard", "pool"].map(
+      (part) => `${part}.ts`,
     );
-    expect(mysql).toEqual(postgres);
-    expect(sqlite).toEqual(postgres);
+    // What else a folder holds is what its driver needs: a handle, a wire, a session's set-up.
+    for (const engine of ["sqlite", "mysql", "postgres"]) {
+      expect(readdirSync(join(source, "engine", engine)), engine).toEqual(expect.arrayContaining(parts));
+    }
   });
 
   test("no file has a name that says nothing", () => {
