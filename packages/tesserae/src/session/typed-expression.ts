@@ -30,7 +30,7 @@ let marksExist = false;
  *   .at(12n)
  *   .selectFrom("dots")
  *   .select((eb) => [typed(decimal(9, 2), sql`round(lat, 2)`).as("rounded")])
- *   .where("lat", ">", typed(decimal(9, 6), eb.val("1.5")))
+ *   .where((eb) => eb("lat", ">", typed(decimal(9, 6), eb.val("1.5"))))
  *   .execute();
  * ```
  */
