@@ -32,6 +32,10 @@ export interface DatabasePieces {
   readonly pieces: readonly Piece[];
 }
 
+/** MariaDB and MySQL read `or replace` and `if not exists` in comments of their own. */
+const COMMENT = /\/\*.*?\*\//gs;
+const CREATE_TRIGGER = /create\s+(?:or\s+replace\s+)?trigger\s+(?:if\s+not\s+exists\s+)?["`]?(\w+)/gi;
+
 interface Runner {
   run(statement: Statement): Promise<EngineResult>;
 }
@@ -63,9 +67,8 @@ function guardIsMissing(
 ): boolean {
   if (meta.get(metaName(piece)) !== piece.fingerprint) return true;
   // A guard that somebody dropped comes back: every trigger that the statements create must be there.
-  const creates = /create\s+(?:or\s+replace\s+)?trigger\s+(?:if\s+not\s+exists\s+)?["`]?([a-z0-9_]+)/gi;
   const named = piece.statements.flatMap((statement) =>
-    [...statement.matchAll(creates)].map((match) => match[1] as string),
+    [...statement.replace(COMMENT, " ").matchAll(CREATE_TRIGGER)].map((match) => match[1] as string),
   );
   return named.some((name) => !triggers.has(name));
 }
