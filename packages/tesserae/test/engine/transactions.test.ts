@@ -160,7 +160,8 @@ forEachEngine((engine) => {
       const add = async (text: string) => {
         const connection = await open.database.acquire();
         await connection.begin({ isolation: "read committed" });
-        await open.run("update notes set body = concat(body, ?) where id = 1", [text], connection);
+        // Written out: PostgreSQL cannot tell the type of a parameter of concat().
+        await open.run(`update notes set body = concat(body, '${text}') where id = 1`, [], connection);
         await connection.commit();
         connection.release();
       };

@@ -57,8 +57,14 @@ export function createPostgresTable(table: TableModel): string[] {
   ];
 }
 
-export function dropPostgresTable(name: string): string[] {
-  return [underSchemaLock([`drop table if exists ${quoteIdentifier(name)}`])];
+/** Drops the table and the functions of its triggers. */
+export function dropPostgresTable(name: string, functions: readonly string[]): string[] {
+  return [
+    underSchemaLock([
+      `drop table if exists ${quoteIdentifier(name)}`,
+      ...functions.map((entry) => `drop function if exists ${quoteIdentifier(entry)}()`),
+    ]),
+  ];
 }
 
 function columnDefinition(table: string, column: ColumnModel): string {

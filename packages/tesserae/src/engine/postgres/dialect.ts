@@ -4,7 +4,7 @@ import { postgresCapabilities } from "./capabilities.ts";
 import { postgresCodec } from "./codecs.ts";
 import { createPostgresTable, dropPostgresTable, quoteIdentifier } from "./ddl.ts";
 import { classifyPostgresError } from "./errors.ts";
-import { createPostgresGuard, passPostgresGuard } from "./guard.ts";
+import { createPostgresGuard, guardFunctionNames, passPostgresGuard } from "./guard.ts";
 
 export const postgresDialect: EngineDialect = Object.freeze({
   name: "postgres",
@@ -19,7 +19,7 @@ export const postgresDialect: EngineDialect = Object.freeze({
   createTable: createPostgresTable,
   createGuard: createPostgresGuard,
   passGuard: passPostgresGuard,
-  dropTable: dropPostgresTable,
+  dropTable: (name: string) => dropPostgresTable(name, guardFunctionNames(name)),
   listTablesSql:
     "select relname::text as name from pg_class where relkind in ('r', 'p') and relnamespace = (select oid from pg_namespace where nspname = current_schema()) order by relname",
   listTriggersSql:
