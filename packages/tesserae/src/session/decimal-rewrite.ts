@@ -3,7 +3,18 @@
  * computed in binary fractions is refused: arithmetic, rounding, casts, functions of text, and comparison between the two forms in which decimals are stored
  * there (up to fifteen digits as a number, beyond as sortable text). Comparison, order, min, max and count are exact as they are.
  */
-import type { AggregateFunctionNode, BinaryOperationNode, CaseNode, FunctionNode, OperationNode, OperatorNode, RawNode, ReferenceNode, RootOperationNode, UnaryOperationNode } from "kysely";
+import type {
+  AggregateFunctionNode,
+  BinaryOperationNode,
+  CaseNode,
+  FunctionNode,
+  OperationNode,
+  OperatorNode,
+  RawNode,
+  ReferenceNode,
+  RootOperationNode,
+  UnaryOperationNode,
+} from "kysely";
 import { TesseraeError } from "../base/errors.ts";
 import { REAL_DECIMAL_DIGITS } from "../engine/sqlite/codecs.ts";
 import { DECIMAL_AVERAGE, DECIMAL_SUM } from "../engine/sqlite/decimal-functions.ts";
@@ -17,12 +28,46 @@ import { TypeInference } from "./type-inference.ts";
 
 /** Functions that give one of their arguments, or count them. */
 const EXACT_FUNCTIONS = new Set([
-  "min", "max", "count", "coalesce", "ifnull", "nullif", "lag", "lead", "first_value", "last_value", "nth_value", "row_number", "rank", "dense_rank", "ntile",
-  DECIMAL_SUM, DECIMAL_AVERAGE,
+  "min",
+  "max",
+  "count",
+  "coalesce",
+  "ifnull",
+  "nullif",
+  "lag",
+  "lead",
+  "first_value",
+  "last_value",
+  "nth_value",
+  "row_number",
+  "rank",
+  "dense_rank",
+  "ntile",
+  DECIMAL_SUM,
+  DECIMAL_AVERAGE,
 ]);
 
 /** Words before a parenthesis that call nothing. */
-const NO_CALL = new Set(["in", "and", "or", "not", "when", "then", "else", "case", "over", "by", "filter", "where", "between", "exists", "is", ""]);
+const NO_CALL = new Set([
+  "in",
+  "and",
+  "or",
+  "not",
+  "when",
+  "then",
+  "else",
+  "case",
+  "over",
+  "by",
+  "filter",
+  "where",
+  "between",
+  "exists",
+  "is",
+  "values",
+  "conflict",
+  "",
+]);
 
 const ARITHMETIC_SIGNS = new Set(["+", "-", "*", "/", "%", "|"]);
 
@@ -64,7 +109,8 @@ class DecimalRewrite {
         break;
       case "UnaryOperationNode": {
         const { operator, operand } = node as UnaryOperationNode;
-        if ((operator as OperatorNode).operator === "-" && this.#form(operand) === "wide") throw refuse("a minus before a decimal");
+        if ((operator as OperatorNode).operator === "-" && this.#form(operand) === "wide")
+          throw refuse("a minus before a decimal");
         break;
       }
       case "CastNode": {
@@ -89,21 +135,27 @@ class DecimalRewrite {
     const fields = node as unknown as Record<string, unknown>;
     for (const property in fields) {
       const value = fields[property];
-      if (Array.isArray(value)) fields[property] = value.map((item) => (isNode(item) ? this.rewrite(item) : item));
+      if (Array.isArray(value))
+        fields[property] = value.map((item) => (isNode(item) ? this.rewrite(item) : item));
       else if (isNode(value)) fields[property] = this.rewrite(value);
     }
     return node;
   }
 
-  #call(func: string, args: readonly OperationNode[]): { readonly func: string; readonly args: readonly OperationNode[] } {
+  #call(
+    func: string,
+    args: readonly OperationNode[],
+  ): { readonly func: string; readonly args: readonly OperationNode[] } {
     const name = func.toLowerCase();
     const type = args[0] === undefined ? undefined : this.#typeOf(args[0]);
     if (name === "sum" && type?.kind === "decimal") return { func: DECIMAL_SUM, args };
     if (name === "avg") {
       const result = averageType(type);
-      if (result?.kind === "decimal") return { func: DECIMAL_AVERAGE, args: [...args, literal(result.scale)] };
+      if (result?.kind === "decimal")
+        return { func: DECIMAL_AVERAGE, args: [...args, literal(result.scale)] };
     }
-    if (!EXACT_FUNCTIONS.has(name) && args.some((argument) => this.#isDecimal(argument))) throw refuse(`${name}() of a decimal`);
+    if (!EXACT_FUNCTIONS.has(name) && args.some((argument) => this.#isDecimal(argument)))
+      throw refuse(`${name}() of a decimal`);
     if (name === "coalesce" || name === "ifnull" || name === "nullif") this.#sameForm(args, `${name}()`);
     return { func, args };
   }
@@ -113,7 +165,8 @@ class DecimalRewrite {
     const operator = node.operator.kind === "OperatorNode" ? (node.operator as OperatorNode).operator : "";
     const some = this.#isDecimal(leftOperand) || this.#isDecimal(rightOperand);
     if (!some) return;
-    if (isArithmetic(operator) || operator === "||" || isPattern(operator)) throw refuse(`the operator ${operator} on a decimal`);
+    if (isArithmetic(operator) || operator === "||" || isPattern(operator))
+      throw refuse(`the operator ${operator} on a decimal`);
     if (isComparison(operator)) this.#sameForm([leftOperand, rightOperand], "a comparison");
   }
 
@@ -121,7 +174,9 @@ class DecimalRewrite {
   #sameForm(nodes: readonly (OperationNode | undefined)[], what: string): void {
     const forms = new Set(nodes.filter((node) => node !== undefined).map((node) => this.#form(node)));
     if (!forms.has("wide") || !(forms.has("narrow") || forms.has("number"))) return;
-    throw refuse(`${what} between decimals of up to ${REAL_DECIMAL_DIGITS} digits, or other numbers, and wider decimals (a sum or average is one)`);
+    throw refuse(
+      `${what} between decimals of up to ${REAL_DECIMAL_DIGITS} digits, or other numbers, and wider decimals (a sum or average is one)`,
+    );
   }
 
   #form(node: OperationNode): "narrow" | "wide" | "number" | "other" {
@@ -137,7 +192,11 @@ class DecimalRewrite {
 
   #typeOf(node: OperationNode): LogicalType | undefined {
     // A value takes the form of what it is compared with.
-    if (unwrap(node).kind === "ValueNode" && (unwrap(node) as unknown as { readonly immediate?: boolean }).immediate !== true) return undefined;
+    if (
+      unwrap(node).kind === "ValueNode" &&
+      (unwrap(node) as unknown as { readonly immediate?: boolean }).immediate !== true
+    )
+      return undefined;
     return this.#inference.types.get(node) ?? this.#inference.types.get(unwrap(node));
   }
 
@@ -146,14 +205,23 @@ class DecimalRewrite {
     const tokens = tokensOf(node);
     const calls: string[] = [];
     tokens.forEach((token, at) => {
-      if (token.text === "(") calls.push(tokens[at - 1]?.kind === "word" ? (tokens[at - 1] as Token).text : "");
+      if (token.text === "(") calls.push(calledBefore(tokens, at));
       else if (token.text === ")") calls.pop();
-      if (!this.#isDecimalToken(token) || tokens[at + 1]?.text === "(" || tokens[at + 1]?.text === ".") return;
+      if (!this.#isDecimalToken(token) || tokens[at + 1]?.text === "(" || tokens[at + 1]?.text === ".")
+        return;
       const before = tokens[at - 1]?.text === "." ? tokens[at - 3] : tokens[at - 1];
       const after = tokens[at + 1];
       const call = calls.at(-1) ?? "";
-      if (ARITHMETIC_SIGNS.has(before?.text ?? "") || ARITHMETIC_SIGNS.has(after?.text ?? "") || after?.text === "::") throw refuse("arithmetic on a decimal in raw SQL");
-      if (!NO_CALL.has(call) && !EXACT_FUNCTIONS.has(call)) throw refuse(`${call}() of a decimal in raw SQL${call === "sum" || call === "avg" ? ` (write eb.fn.${call}(column), which is exact)` : ""}`);
+      if (
+        ARITHMETIC_SIGNS.has(before?.text ?? "") ||
+        ARITHMETIC_SIGNS.has(after?.text ?? "") ||
+        after?.text === "::"
+      )
+        throw refuse("arithmetic on a decimal in raw SQL");
+      if (!NO_CALL.has(call) && !EXACT_FUNCTIONS.has(call))
+        throw refuse(
+          `${call}() of a decimal in raw SQL${call === "sum" || call === "avg" ? ` (write eb.fn.${call}(column), which is exact)` : ""}`,
+        );
     });
   }
 
@@ -169,7 +237,11 @@ const decimalColumnsOf = new WeakMap<SchemaModel, ReadonlySet<string>>();
 function decimalColumns(schema: SchemaModel): ReadonlySet<string> {
   let names = decimalColumnsOf.get(schema);
   if (names === undefined) {
-    names = new Set([...schema.tables.values()].flatMap((table) => table.columns.filter(({ type }) => type.kind === "decimal").map(({ name }) => name.toLowerCase())));
+    names = new Set(
+      [...schema.tables.values()].flatMap((table) =>
+        table.columns.filter(({ type }) => type.kind === "decimal").map(({ name }) => name.toLowerCase()),
+      ),
+    );
     decimalColumnsOf.set(schema, names);
   }
   return names;
@@ -190,7 +262,12 @@ function concernsDecimals(node: OperationNode, names: ReadonlySet<string>): bool
     case "FunctionNode":
     case "AggregateFunctionNode": {
       const name = (node as FunctionNode).func.toLowerCase();
-      if (name === "avg" || (names.size > 0 && !EXACT_FUNCTIONS.has(name)) || (names.size > 0 && name === "coalesce")) return true;
+      if (
+        name === "avg" ||
+        (names.size > 0 && !EXACT_FUNCTIONS.has(name)) ||
+        (names.size > 0 && name === "coalesce")
+      )
+        return true;
       break;
     }
     case "CastNode":
@@ -198,11 +275,16 @@ function concernsDecimals(node: OperationNode, names: ReadonlySet<string>): bool
       if (names.size > 0) return true;
       break;
     case "UnaryOperationNode":
-      if (names.size > 0 && ((node as UnaryOperationNode).operator as OperatorNode).operator === "-") return true;
+      if (names.size > 0 && ((node as UnaryOperationNode).operator as OperatorNode).operator === "-")
+        return true;
       break;
     case "RawNode": {
       const fragments = (node as RawNode).sqlFragments;
-      if (names.size > 0 && fragments.some((fragment) => fragment !== "" && fragment !== "asc" && fragment !== "desc")) return true;
+      if (
+        names.size > 0 &&
+        fragments.some((fragment) => fragment !== "" && fragment !== "asc" && fragment !== "desc")
+      )
+        return true;
       break;
     }
     case "BinaryOperationNode":
@@ -221,15 +303,23 @@ function concernsDecimals(node: OperationNode, names: ReadonlySet<string>): bool
 }
 
 /** A comparison with values needs nothing: they are encoded in the column's form. */
-function concernsOperator({ leftOperand, operator, rightOperand }: BinaryOperationNode, names: ReadonlySet<string>): boolean {
+function concernsOperator(
+  { leftOperand, operator, rightOperand }: BinaryOperationNode,
+  names: ReadonlySet<string>,
+): boolean {
   const text = operator.kind === "OperatorNode" ? (operator as OperatorNode).operator : "";
   if (!isComparison(text) || isPattern(text)) return true;
   const plain = (node: OperationNode) => node.kind === "ValueNode" || node.kind === "PrimitiveValueListNode";
-  const harmless = (node: OperationNode) => node.kind === "ReferenceNode" && !names.has(referenceName(node as ReferenceNode));
-  return !(plain(rightOperand) && leftOperand.kind === "ReferenceNode" && !isImmediate(rightOperand)) && !(harmless(leftOperand) && (harmless(rightOperand) || plain(rightOperand)));
+  const harmless = (node: OperationNode) =>
+    node.kind === "ReferenceNode" && !names.has(referenceName(node as ReferenceNode));
+  return (
+    !(plain(rightOperand) && leftOperand.kind === "ReferenceNode" && !isImmediate(rightOperand)) &&
+    !(harmless(leftOperand) && (harmless(rightOperand) || plain(rightOperand)))
+  );
 }
 
-const isImmediate = (node: OperationNode): boolean => (node as unknown as { readonly immediate?: boolean }).immediate === true;
+const isImmediate = (node: OperationNode): boolean =>
+  (node as unknown as { readonly immediate?: boolean }).immediate === true;
 
 function referenceName(node: ReferenceNode): string {
   return node.column.kind === "ColumnNode" ? node.column.column.name.toLowerCase() : "*";
@@ -242,6 +332,12 @@ function tokensOf(node: RawNode): Token[] {
     // A whole raw statement that is not bound to a key: it is the caller's.
     return [];
   }
+}
+
+/** The word before a parenthesis, as far as it can be a function: in `insert into t (a, b)` it is a table. */
+function calledBefore(tokens: readonly Token[], at: number): string {
+  const word = tokens[at - 1];
+  return word?.kind === "word" && tokens[at - 2]?.text !== "into" ? word.text : "";
 }
 
 function literal(value: number): OperationNode {

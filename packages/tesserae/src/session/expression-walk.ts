@@ -32,6 +32,7 @@ import {
   isList,
   isReservedName,
   unwrap,
+  unwrapOnce,
 } from "./raw-fragment.ts";
 import { mayBeginWithSign, refuseRaw } from "./raw-tokens.ts";
 import { EXPLAIN_WORDS, isFunctionName, isRefusedFunction, OPERATORS } from "./raw-words.ts";
@@ -117,7 +118,7 @@ export abstract class ExpressionWalk {
   }
 
   protected raw(node: RawNode, commas: boolean): OperationNode {
-    const inner = unwrap(node);
+    const inner = unwrapOnce(node);
     if (inner === node) {
       this.fragment(node, commas);
       return this.#holes(node);

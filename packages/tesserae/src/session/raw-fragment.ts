@@ -149,13 +149,21 @@ export function isList(node: OperationNode): boolean {
 
 /** The node inside a fragment without text of its own (`sql.ref`, `sql.val`, `typed(…)`), else the node itself. */
 export function unwrap(node: OperationNode): OperationNode {
-  while (node.kind === "RawNode") {
-    const { sqlFragments, parameters } = node as RawNode;
-    const written = Math.min(sqlFragments.length, parameters.length);
-    if (written !== 1 || sqlFragments.some((fragment) => fragment !== "")) return node;
-    node = parameters[0] as OperationNode;
+  let outer = node;
+  for (;;) {
+    const inner = unwrapOnce(outer);
+    if (inner === outer) return outer;
+    outer = inner;
   }
-  return node;
+}
+
+/** One step of `unwrap`: what a fragment without text says beside its node, such as the mark of `typed`, is not passed over. */
+export function unwrapOnce(node: OperationNode): OperationNode {
+  if (node.kind !== "RawNode") return node;
+  const { sqlFragments, parameters } = node as RawNode;
+  const written = Math.min(sqlFragments.length, parameters.length);
+  if (written !== 1 || sqlFragments.some((fragment) => fragment !== "")) return node;
+  return parameters[0] as OperationNode;
 }
 
 /** True where the fragment may stand for several columns: `*`, `t.*`. */

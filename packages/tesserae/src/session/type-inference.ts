@@ -50,7 +50,7 @@ import {
   unify,
 } from "./expression-types.ts";
 import { isNode } from "./parameter-order.ts";
-import { unwrap } from "./raw-fragment.ts";
+import { unwrap, unwrapOnce } from "./raw-fragment.ts";
 import { rawOperands } from "./raw-operands.ts";
 import { type CteTypes, columnsOf, type TypedColumns, TypeScope } from "./type-scope.ts";
 import { typeMark } from "./typed-expression.ts";
@@ -447,7 +447,7 @@ export class TypeInference {
 
   #raw(node: RawNode, expected: Type): Type {
     const mark = typeMark(node);
-    const inner = unwrap(node);
+    const inner = unwrapOnce(node);
     if (inner !== node) {
       const type = this.#infer(inner, mark ?? expected);
       return mark ?? type;

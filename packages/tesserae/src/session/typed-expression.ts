@@ -24,12 +24,12 @@ let marksExist = false;
  * @example
  * ```ts
  * import { sql } from "kysely";
- * import { decimal, typed } from "tesserae";
+ * import { decimal, timestamp, typed } from "tesserae";
  *
  * const rows = await fed
  *   .at(12n)
  *   .selectFrom("dots")
- *   .select((eb) => [typed(decimal(9, 2), sql`round(lat, 2)`).as("rounded")])
+ *   .select(typed(timestamp(), sql`max(created)`).as("latest"))
  *   .where((eb) => eb("lat", ">", typed(decimal(9, 6), eb.val("1.5"))))
  *   .execute();
  * ```
