@@ -73,12 +73,12 @@ export class SqliteConnection implements Connection {
     const read = this.#readOnly || options.readOnly === true;
     const lease = await (read ? this.#host.leaseReader() : this.#host.leaseWriter());
     try {
-      await this.#host.retryBusy(() => lease.handle.exec(read ? "begin" : "begin immediate"));
+      await this.#host.retryBusy(() => lease.handle.begin(read));
       const queryOnly = read && !lease.handle.readOnly;
       if (queryOnly) lease.handle.exec("pragma query_only = on");
       this.#transaction = { lease, queryOnly };
     } catch (error) {
-      lease.end(false);
+      lease.end(lease.handle.inTransaction);
       throw error;
     }
     if (this.#released) this.#end(true);

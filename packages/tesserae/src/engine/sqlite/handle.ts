@@ -110,6 +110,18 @@ export class Handle {
     }
   }
 
+  /** A write transaction has the write lock from here on, a read transaction its snapshot. */
+  begin(read: boolean): void {
+    if (!read) {
+      this.#database.exec("begin immediate");
+      return;
+    }
+    // When the read met a lock, the transaction is open already.
+    if (!this.#database.isTransaction) this.#database.exec("begin");
+    // Only the first read takes the snapshot.
+    this.#database.exec("select 1 from sqlite_schema limit 1");
+  }
+
   execute(statement: Statement): EngineResult {
     if (this.#schema.current !== this.#knownVersion || performance.now() >= this.#checkAt)
       this.#checkSchema();
@@ -184,10 +196,10 @@ export class Handle {
 
   #compile(sql: string): Prepared {
     const kind = kindOf(sql);
-    if (kind === "transaction") {
+    if (kind === "state") {
       throw new TesseraeError(
         "QUERY_FAILED",
-        "A transaction is not opened or ended by SQL text, since its connection would be someone else's next. Use transaction().",
+        "The statement would change the state of a connection that others use next. Use transaction() for transactions, and options of sqlite(…) for settings.",
       );
     }
     const statement = this.#database.prepare(sql);

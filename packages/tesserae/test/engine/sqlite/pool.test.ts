@@ -142,8 +142,16 @@ describe("statements", () => {
     "savepoint a",
     "release a",
     "end",
-  ])("%j is refused: transactions have their own calls", async (sql) => {
+    "attach ':memory:' as x",
+    "pragma foreign_keys = off",
+    "pragma main.query_only(1)",
+  ])("%j is refused: the connection is another's next", async (sql) => {
     await expect(run(sql)).rejects.toMatchObject({ code: "QUERY_FAILED" });
+  });
+
+  test("may ask with a pragma", async () => {
+    expect(await read("pragma foreign_keys")).toEqual([{ foreign_keys: 1n }]);
+    expect(await read("pragma table_info(t)")).toHaveLength(3);
   });
 
   test("refuse an object in the first place, which would shift the others", async () => {
