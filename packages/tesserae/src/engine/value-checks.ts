@@ -68,6 +68,20 @@ export function checkDecimal(value: unknown, precision: number, scale: number): 
   return scale === 0 ? `${sign}${whole || "0"}` : `${sign}${whole || "0"}.${fraction.padEnd(scale, "0")}`;
 }
 
+/** A decimal of a database with exactly `scale` fraction digits: an average comes with as many as the engine thinks right. Half is rounded away from zero. */
+export function decodeDecimal(text: string, scale: number): string {
+  const point = text.indexOf(".");
+  const digits = point < 0 ? 0 : text.length - point - 1;
+  if (digits === scale) return text;
+  if (digits < scale) return `${text}${point < 0 ? "." : ""}${"0".repeat(scale - digits)}`;
+  const negative = text.startsWith("-");
+  const kept = text.slice(negative ? 1 : 0, text.length - digits + scale).replace(".", "");
+  const units = BigInt(kept) + (text.charCodeAt(text.length - digits + scale) >= 53 ? 1n : 0n);
+  const padded = units.toString().padStart(scale + 1, "0");
+  const whole = padded.slice(0, padded.length - scale);
+  return `${negative && units !== 0n ? "-" : ""}${whole}${scale === 0 ? "" : `.${padded.slice(-scale)}`}`;
+}
+
 /** A finite number. −0 becomes 0, since not every engine keeps it. */
 export function checkDouble(value: unknown): number {
   if (typeof value === "number" && Number.isFinite(value)) return value + 0;

@@ -16,6 +16,7 @@ import {
   checkText,
   checkTimestamp,
   checkUuid,
+  decodeDecimal,
   decodeTimestamp,
   parseJson,
   stringifyJson,
@@ -29,7 +30,10 @@ export function mysqlCodec(type: LogicalType): Codec {
     case "bigint":
       return { encode: checkBigint, decode: readBigint };
     case "decimal":
-      return { encode: (value) => checkDecimal(value, type.precision, type.scale), decode: readText };
+      return {
+        encode: (value) => checkDecimal(value, type.precision, type.scale),
+        decode: (raw) => decodeDecimal(readText(raw), type.scale),
+      };
     case "double":
       return { encode: checkDouble, decode: Number };
     case "boolean":

@@ -15,6 +15,7 @@ import {
   checkText,
   checkTimestamp,
   checkUuid,
+  decodeDecimal,
   decodeTimestamp,
   parseJson,
   stringifyJson,
@@ -29,7 +30,10 @@ export function postgresCodec(type: LogicalType): Codec {
     case "bigint":
       return { encode: checkBigint, decode: readBigint };
     case "decimal":
-      return { encode: (value) => checkDecimal(value, type.precision, type.scale), decode: asIs };
+      return {
+        encode: (value) => checkDecimal(value, type.precision, type.scale),
+        decode: (raw) => decodeDecimal(raw as string, type.scale),
+      };
     case "double":
       return { encode: checkDouble, decode: Number };
     case "boolean":
