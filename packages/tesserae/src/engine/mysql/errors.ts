@@ -76,7 +76,9 @@ export function classifyMysqlError(error: unknown): ErrorReason {
   if (error.errno === GUARD_ERRNO) {
     const guard = GUARD_MESSAGE.exec(error.message);
     if (guard !== null) {
-      const [, reason, table, key] = guard as unknown as [string, GuardReason, string, string];
+      const [, reason, table, text] = guard as unknown as [string, GuardReason, string, string];
+      // See the guard's text: letters that the server's messages cannot carry.
+      const key = text.startsWith("~") ? Buffer.from(text.slice(1), "hex").toString() : text;
       return { code: "GUARD_REFUSED", guard: { reason, table, key }, fatal: false };
     }
   }

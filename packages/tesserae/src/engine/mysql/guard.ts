@@ -153,9 +153,11 @@ end if;`;
     return `insert into ${this.#logTable} (key_value, table_name, primary_key) values (${values.join(", ")});`;
   }
 
-  /** A condition's text holds 128 characters. */
+  /** A condition's text holds 128 characters, of three bytes at most: a key with others goes as the hexadecimal digits of its bytes, behind a tilde. */
   #refuse(reason: GuardReason, row: Row): string {
-    const key = asText(`${row}.${this.#keyColumn}`, this.#keyType);
+    let key = asText(`${row}.${this.#keyColumn}`, this.#keyType);
+    if (this.#keyType.kind === "text")
+      key = `if(length(${key}) > char_length(${key}) or ${key} like '~%', concat('~', hex(${key})), ${key})`;
     return `set @tesserae_error = left(concat('TESSERAE_GUARD:${reason}:${this.#table.name}:', ${key}), 128);
 signal sqlstate '45000' set mysql_errno = ${GUARD_ERRNO}, message_text = @tesserae_error;`;
   }
