@@ -6,7 +6,7 @@
  * marked lookup looks again.
  */
 import { TesseraeError } from "../base/errors.ts";
-import { LruMap } from "../base/lru.ts";
+import { GenerationCache } from "../base/generation-cache.ts";
 import type { ControlStore } from "../engine/control-store.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import type { FederationModel } from "../schema/model.ts";
@@ -45,7 +45,7 @@ export class Directory {
   readonly codec: KeyCodec;
   readonly #rows: DirectoryRows;
   readonly #feed: ChangeFeed;
-  readonly #cache: LruMap<CacheKey, Route>;
+  readonly #cache: GenerationCache<CacheKey, Route>;
   readonly #underWay = new Map<CacheKey, LookupUnderWay>();
   readonly #federation: string;
   #lookups = 0;
@@ -55,7 +55,7 @@ export class Directory {
     this.#federation = options.federation.name;
     this.#rows = new DirectoryRows(options.control, options.federation);
     this.#feed = options.feed;
-    this.#cache = new LruMap(options.directoryCacheEntries ?? DIRECTORY_CACHE_ENTRIES_DEFAULT);
+    this.#cache = new GenerationCache(options.directoryCacheEntries ?? DIRECTORY_CACHE_ENTRIES_DEFAULT);
     this.#feed.listen(this.#federation, {
       changed: ({ kind, low }) =>
         kind === "p" ? this.#forget(this.codec.cacheKey(this.codec.fromText(low))) : this.#forgetAll(),
