@@ -39,6 +39,8 @@ export async function startMariaDb(options: ServerOptions = {}): Promise<Private
     const setUp = [
       "--no-defaults",
       `--datadir=${data}`,
+      // At its start a server removes what other servers have under way in the same folder for temporary files.
+      `--tmpdir=${folder}`,
       "--auth-root-authentication-method=normal",
       "--skip-test-db",
     ];
@@ -76,6 +78,7 @@ export async function startMariaDb(options: ServerOptions = {}): Promise<Private
       args: [
         "--no-defaults",
         `--datadir=${data}`,
+        `--tmpdir=${folder}`,
         `--port=${port}`,
         `--socket=${join(folder, "mysql.sock")}`,
         `--pid-file=${join(folder, "mysql.pid")}`,
