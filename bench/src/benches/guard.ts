@@ -1,5 +1,5 @@
 /** What the guard costs: the same inserts by the bare driver, into the guarded table and into one without it. */
-import type { BenchEngine } from "../bare.ts";
+import type { Bare, BenchEngine } from "../bare.ts";
 import { type Case, defineBench, inFlight } from "../harness.ts";
 import { openPlaces, type PlacesBench, placeRow } from "../places.ts";
 
@@ -24,7 +24,7 @@ export default defineBench({
 });
 
 async function casesFor({ bare, engine, key, freshId }: PlacesBench): Promise<Case[]> {
-  await bare.run(unguardedTwin(engine));
+  for (const sql of await unguardedTwin(bare, engine)) await bare.run(sql);
   const values = (n: number) => {
     const { lat, lon, label, created } = placeRow(n);
     const plain = engine === "sqlite";
@@ -71,12 +71,14 @@ async function casesFor({ bare, engine, key, freshId }: PlacesBench): Promise<Ca
   ];
 }
 
-/** The same columns, types and keys, and no triggers. */
-function unguardedTwin(engine: BenchEngine): string {
-  if (engine === "mysql") return "create table unguarded_places like places";
-  if (engine === "postgres") return "create table unguarded_places (like places including all)";
-  return (
-    "create table unguarded_places (user_id integer not null, id integer not null, lat real not null, lon real not null, " +
-    "label text not null check (length(label) <= 100), created text not null, primary key (user_id, id)) strict"
+/** The same columns, types, checks, keys and indexes, and no triggers. */
+async function unguardedTwin(bare: Bare, engine: BenchEngine): Promise<string[]> {
+  if (engine === "mysql") return ["create table unguarded_places like places"];
+  if (engine === "postgres") return ["create table unguarded_places (like places including all)"];
+  const definitions = bare.prepare(
+    "definitions",
+    "select sql from sqlite_schema where tbl_name = 'places' and type in ('table', 'index') and sql is not null order by type desc",
   );
+  const rows = (await definitions([])) as { sql: string }[];
+  return rows.map(({ sql }) => sql.replaceAll('"places', '"unguarded_places'));
 }
