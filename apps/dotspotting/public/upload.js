@@ -41,8 +41,7 @@ function send(file) {
   let sent = 0;
   request.upload.addEventListener("progress", ({ loaded, total }) => {
     sent = total ? loaded / total : 0;
-    bar.value = Math.round(sent * 100);
-    text.textContent = `${Math.round(sent * 100)} % uploaded`;
+    if (!bar.hasAttribute("value")) text.textContent = `${Math.round(sent * 100)} % uploaded`;
   });
   const asking = setInterval(() => void askProgress(token, () => sent), 300);
   request.addEventListener("loadend", () => {
@@ -64,7 +63,7 @@ function formData(token, file) {
   return ordered;
 }
 
-/** Rows are counted by the server; its bytes say how far it has read. */
+/** The bar shows what the server has read and imported, which comes after what has been sent. */
 async function askProgress(token, sent) {
   const response = await fetch(`/imports/${token}`).catch(() => undefined);
   if (!response?.ok) return;

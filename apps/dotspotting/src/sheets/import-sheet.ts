@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { DotFederation } from "../federation.ts";
 import type { Place } from "../places/place.ts";
 import { openPlaces, type PlaceFile } from "../places/read-places.ts";
@@ -143,6 +144,8 @@ async function writeRows(
     counts.dots += batch.length;
     batch = [];
     tell({ bytes: file.bytes(), dots: counts.dots, bad: counts.bad });
+    // An embedded database answers without letting anybody else have a turn; the other requests are let in here.
+    await setImmediate();
   };
   for await (const { line, place, problem } of file.rows) {
     if (problem !== undefined) {
@@ -159,7 +162,10 @@ async function writeRows(
   if (batch.length > 0) await flush();
 }
 
-/** One batch: its ids, its entries in the lookup, its rows. */
+/**
+ * One batch: its ids, then its entries in the lookup and its rows on the shard at the same time. Should one of the two fail, the other is
+ * waited for all the same: whoever cleans up afterwards must not be overtaken by it.
+ */
 async function writeDots(
   fed: DotFederation,
   userId: bigint,
@@ -169,9 +175,12 @@ async function writeDots(
 ): Promise<void> {
   const ids = await fed.tickets.take("dots", places.length);
   const entries = ids.map((id) => ({ id, user_id: userId, sheet_id: sheetId, deleted: null }));
-  await fed.main.insertInto("dots_lookup").values(entries).execute();
   const rows = places.map((place, index) => ({ ...place, id: ids[index]!, sheet_id: sheetId, created }));
-  await fed.at(userId).insertInto("dots").values(rows).execute();
+  const written = await Promise.allSettled([
+    fed.main.insertInto("dots_lookup").values(entries).execute(),
+    fed.at(userId).insertInto("dots").values(rows).execute(),
+  ]);
+  for (const part of written) if (part.status === "rejected") throw part.reason;
 }
 
 async function showLife(fed: DotFederation, sheetId: bigint, dots: number): Promise<void> {

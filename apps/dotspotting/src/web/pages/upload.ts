@@ -36,7 +36,7 @@ export function uploadPage({ token, bytesMax }: UploadForm): Html {
       </div>
       <button class="button">Upload</button>
       <div class="progress" id="progress" hidden>
-        <label for="bar">Uploading</label>
+        <label for="bar">Importing</label>
         <progress id="bar" max="100" value="0"></progress>
         <p class="muted" id="progress-text" aria-live="polite"></p>
       </div>
