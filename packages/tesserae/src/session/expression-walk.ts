@@ -206,7 +206,8 @@ export abstract class ExpressionWalk {
   /** The alias as text, where it is a plain name. */
   protected aliasName(alias: OperationNode): string | undefined {
     const inner = unwrap(alias);
-    if (inner.kind === "IdentifierNode") return (inner as unknown as { readonly name: string }).name;
+    const { name } = inner as unknown as { readonly name?: unknown };
+    if (inner.kind === "IdentifierNode" && typeof name === "string") return name;
     if (inner.kind !== "RawNode") throw refuseRaw('an alias that is no plain name; write .as("name")');
     checkAlias(inner as RawNode);
     return undefined;

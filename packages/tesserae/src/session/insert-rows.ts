@@ -24,7 +24,7 @@ import type { TableModel } from "../schema/model.ts";
 import { refuse } from "./expression-walk.ts";
 import { checkAssignments, unknownColumn } from "./key-assignment.ts";
 import { mapList, type Visit, withProperty } from "./node-children.ts";
-import { hasStar, unwrap } from "./raw-fragment.ts";
+import { checkFragment, hasStar, unwrap } from "./raw-fragment.ts";
 import { refuseRaw } from "./raw-tokens.ts";
 import { tableName } from "./statement-walk.ts";
 import type { TenantScope } from "./tenant-scope.ts";
@@ -167,7 +167,7 @@ export class InsertRows {
     if (columns === undefined)
       throw selectColumns(table, "names no columns. Write .columns([…]) before .expression(…)");
     for (const arm of arms(query)) {
-      checkSelections(arm, columns.length, table);
+      this.#checkSelections(arm, columns.length, table);
       if (position >= 0) this.#checkSelectedKey(arm, position, table);
     }
     const walked = walks.walk(query) as SelectQueryNode;
@@ -215,6 +215,21 @@ export class InsertRows {
         { kind: "SelectionNode", selection: this.#key },
       ],
     } as unknown as SelectQueryNode;
+  }
+
+  /** As many columns are selected as the insert names: one for each selection. */
+  #checkSelections(arm: SelectQueryNode, count: number, table: TableModel): void {
+    const selections = arm.selections ?? [];
+    for (const selection of selections) {
+      const node = selected(selection);
+      if (isStar(node)) throw selectColumns(table, "selects *. Select each column by name");
+      if (node.kind === "RawNode") checkFragment(node as RawNode, this.#scope.schema, { commas: false });
+    }
+    if (selections.length !== count)
+      throw selectColumns(
+        table,
+        `names ${count} columns, and its query selects ${selections.length}. Select one for each`,
+      );
   }
 
   /** A selection in the distribution column's place is the key, or the distribution column of a table that the arm reads. */
@@ -272,22 +287,9 @@ function arms(query: SelectQueryNode): SelectQueryNode[] {
   return [query, ...rest];
 }
 
-/** As many columns are selected as the insert names: one for each selection. */
-function checkSelections(arm: SelectQueryNode, count: number, table: TableModel): void {
-  const selections = arm.selections ?? [];
-  for (const selection of selections) {
-    const node = selected(selection);
-    const star =
-      node.kind === "SelectAllNode" ||
-      (node.kind === "ReferenceNode" && (node as ReferenceNode).column.kind === "SelectAllNode") ||
-      (node.kind === "RawNode" && hasStar(node as RawNode));
-    if (star) throw selectColumns(table, "selects *. Select each column by name");
-  }
-  if (selections.length !== count)
-    throw selectColumns(
-      table,
-      `names ${count} columns, and its query selects ${selections.length}. Select one for each`,
-    );
+function isStar(node: OperationNode): boolean {
+  if (node.kind === "ReferenceNode") return (node as ReferenceNode).column.kind === "SelectAllNode";
+  return node.kind === "SelectAllNode" || (node.kind === "RawNode" && hasStar(node as RawNode));
 }
 
 function selected(selection: SelectionNode): OperationNode {
