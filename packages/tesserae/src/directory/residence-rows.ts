@@ -122,13 +122,19 @@ export class ResidenceRows {
     const sql = `select low from ${this.#table} where kind = 'r' and low <= ? order by low desc limit 1`;
     const { rows } = await transaction.run(sql, [this.#codec.encode("low", key)]);
     if (rows[0] === undefined) return;
-    const range = await this.lock(transaction, "r", this.#codec.decode("low", rows[0]["low"]) as KeyValue);
+    const low = this.#codec.decode("low", rows[0]["low"]) as KeyValue;
+    const range = await this.lock(transaction, "r", low);
     if (range === undefined)
       throw new TesseraeError(
         "SERIALIZATION",
         "A range of residences was replaced while a point in it was written.",
         { shard: this.#shard },
       );
+    // Written, not only locked: a writer under PostgreSQL's repeatable read does not see the new point in its snapshot, and is stopped by a newer
+    // version of the range's row alone.
+    await transaction.run(`update ${this.#table} set token = token where kind = 'r' and low = ?`, [
+      this.#codec.encode("low", low),
+    ]);
   }
 
   #conflict(row: ResidenceRow, current: ResidenceRow): TesseraeError {

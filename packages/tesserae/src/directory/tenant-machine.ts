@@ -131,7 +131,8 @@ export class TenantMachine {
       touched = performance.now();
       return (await this.#step(row, "purging")) !== undefined;
     };
-    if (!(await rows.purge(row.low, row, residences, this.#parts.purgeBatchRows, between))) return undefined;
+    const { purgeBatchRows: batchRows } = this.#parts;
+    if (!(await rows.purge({ key: row.low, fence: row, residences, batchRows, between }))) return undefined;
     await this.#parts.at("purging:empty");
     const removed = await this.#step(row, "removed");
     await this.#parts.at("purging:removed");

@@ -181,6 +181,11 @@ export interface EngineDialect {
    * also after an error, lest a connection go back to the pool with the guard open.
    */
   passGuard(token: bigint): { readonly open: readonly string[]; readonly close: readonly string[] };
+  /**
+   * What a mover runs, inside its transaction, around writes that break foreign keys until all of them are done. Where the engine can only switch
+   * the check off (MariaDB, MySQL), nothing is checked afterwards: whoever uses it knows that the rows fit.
+   */
+  readonly deferReferences: { readonly open: readonly string[]; readonly close: readonly string[] };
   dropTable(name: string): string[];
   /** A SELECT giving one column `name`: the tables of the connected database (or schema), ours and others'. */
   readonly listTablesSql: string;

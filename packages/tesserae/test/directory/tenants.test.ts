@@ -159,20 +159,36 @@ forEachEngine((engine) => {
       expect(await here.tenants.where(2n)).toMatchObject({ state: "active" });
     });
 
-    test("rows that refer to each other in a circle are deleted too", async () => {
+    test("rows that refer to each other in a circle are deleted too, whether the reference may be null or not", async () => {
+      const id = () => ({ id: bigint(), owner: bigint() });
+      const links = federated("owner", { ...id(), next_id: bigint().references("links") });
+      const hens = federated("owner", { ...id(), egg_id: bigint().nullable().references("eggs") });
+      const eggs = federated("owner", { ...id(), hen_id: bigint().references("hens") });
+      // Tables that refer to each other can be created on SQLite alone so far: elsewhere the first one's reference finds no table.
+      const tables = engine.name === "sqlite" ? { links, hens, eggs } : { links };
       await using databases = await engine.databases(2);
-      await using here = await Installation.at(databases.urls, { purgeBatchRows: 3 });
+      await using here = await Installation.at(databases.urls, {
+        schema: defineSchema({ key: bigint(), tables }).model,
+        purgeBatchRows: 3,
+      });
       await here.create();
       await here.tenants.add(1n);
-      for (let id = 1; id <= 5; id++)
-        await here.onShard(1, "insert into folders (owner, id, parent_id) values (?, ?, ?)", [
-          1n,
-          BigInt(id),
-          id === 1 ? null : BigInt(id - 1),
-        ]);
-      await here.onShard(1, "update folders set parent_id = 4 where id = 1 and owner = ?", [1n]);
+      const insert = (table: string, columns: string, values: bigint[]) =>
+        here.onShard(
+          1,
+          `insert into ${table} (owner, ${columns}) values (?, ${values.map(() => "?").join(", ")})`,
+          [1n, ...values],
+        );
+      for (let i = 1n; i <= 12n; i++)
+        await insert("links", "id, next_id", [i, i === 1n || i === 7n ? i : i - 1n]);
+      await here.onShard(1, "update links set next_id = 4 where owner = ? and id = 1", [1n]);
+      if (engine.name === "sqlite") {
+        for (let i = 1n; i <= 7n; i++) await insert("hens", "id", [i]);
+        for (let i = 1n; i <= 7n; i++) await insert("eggs", "id, hen_id", [i, 8n - i]);
+        await here.onShard(1, "update hens set egg_id = id where owner = ?", [1n]);
+      }
       await here.tenants.remove(1n, { rows: "delete" });
-      expect(await here.count(1, "folders")).toBe(0);
+      for (const table of Object.keys(tables)) expect(await here.count(1, table)).toBe(0);
     });
 
     test("a table whose primary key is long, or the key alone, is emptied too", async () => {

@@ -25,6 +25,7 @@ export const mysqlDialect: EngineDialect = Object.freeze({
   createTable: createMysqlTable,
   createGuard: createMysqlGuard,
   passGuard: passMysqlGuard,
+  deferReferences: { open: ["set foreign_key_checks = 0"], close: ["set foreign_key_checks = 1"] },
   dropTable: dropMysqlTable,
   listTablesSql:
     "select table_name as name from information_schema.tables where table_schema = database() and table_type = 'BASE TABLE' order by table_name",

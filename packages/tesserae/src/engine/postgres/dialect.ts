@@ -19,6 +19,8 @@ export const postgresDialect: EngineDialect = Object.freeze({
   createTable: createPostgresTable,
   createGuard: createPostgresGuard,
   passGuard: passPostgresGuard,
+  // Ends with the transaction, whose commit checks.
+  deferReferences: { open: ["set constraints all deferred"], close: [] },
   dropTable: (name: string) => dropPostgresTable(name, guardFunctionNames(name)),
   listTablesSql:
     "select relname::text as name from pg_class where relkind in ('r', 'p') and relnamespace = (select oid from pg_namespace where nspname = current_schema()) order by relname",

@@ -18,6 +18,8 @@ export const sqliteDialect: EngineDialect = Object.freeze({
   createTable: createSqliteTable,
   createGuard: createSqliteGuard,
   passGuard: passSqliteGuard,
+  // Ends with the transaction, whose commit checks.
+  deferReferences: { open: ["pragma defer_foreign_keys = on"], close: [] },
   dropTable: dropSqliteTable,
   listTablesSql:
     "select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\' order by name",
