@@ -29,7 +29,7 @@ export function basemapStyle() {
   const { sea, land, border, place } = colours();
   return {
     version: 8,
-    sources: Object.fromEntries(["land", "coast", "borders", "states", "labels"].map((name) => [name, basemap(name)])),
+    sources: Object.fromEntries(["land", "coast", "borders", "states", "state-labels", "labels"].map((name) => [name, basemap(name)])),
     layers: [
       { id: "sea", type: "background", paint: { "background-color": sea } },
       { id: "land", type: "fill", source: "land", paint: { "fill-color": land } },
@@ -42,6 +42,15 @@ export function basemapStyle() {
         paint: { "line-color": border, "line-width": 0.7, "line-dasharray": [3, 2] },
       },
       { id: "borders", type: "line", source: "borders", paint: { "line-color": border, "line-width": 1 } },
+      {
+        id: "state-labels",
+        type: "symbol",
+        source: "state-labels",
+        minzoom: 3.5,
+        maxzoom: 7.5,
+        layout: nameLayout(11.5, ["-", 0, ["get", "size"]]),
+        paint: namePaint(place, land),
+      },
       {
         id: "labels",
         type: "symbol",
@@ -81,7 +90,7 @@ export function addCounties(map, before) {
       id: "county-labels",
       type: "symbol",
       source: "county-labels",
-      minzoom: 7,
+      minzoom: 7.5,
       layout: nameLayout(11, ["-", 0, ["get", "size"]]),
       paint: namePaint(place, land),
     },

@@ -15,6 +15,7 @@ export const basemapLayers = [
   "borders",
   "labels",
   "states",
+  "state-labels",
   "counties",
   "county-labels",
 ] as const;
@@ -41,6 +42,7 @@ export class Basemap {
   }
 }
 
+type Named = FeatureCollection<Geometry, { name: string }>;
 type Atlas = Topology<Record<string, GeometryCollection<{ name: string }>>>;
 
 async function makeLayer(name: BasemapLayer): Promise<LayerFile> {
@@ -59,15 +61,16 @@ async function layerGeometry(name: BasemapLayer): Promise<unknown> {
     // The coast is its own layer, for the outline of the land has the cuts in it.
     if (name === "coast") return cut(mesh(atlas, countries!, (a, b) => a === b));
     if (name === "borders") return cut(mesh(atlas, countries!, (a, b) => a !== b));
-    return labels(feature(atlas, countries!) as FeatureCollection<Geometry, { name: string }>);
+    return labels(feature(atlas, countries!) as Named);
   }
   const atlas = await readAtlas(
     name === "states" ? "us-atlas/states-10m.json" : "us-atlas/counties-10m.json",
   );
   const { states, counties } = atlas.objects as Required<Atlas["objects"]>;
   if (name === "states") return cut(mesh(atlas, states!, (a, b) => a !== b));
+  if (name === "state-labels") return labels(feature(atlas, states!) as Named);
   if (name === "counties") return cut(mesh(atlas, counties!, (a, b) => a !== b));
-  return labels(feature(atlas, counties!) as FeatureCollection<Geometry, { name: string }>);
+  return labels(feature(atlas, counties!) as Named);
 }
 
 async function readAtlas(file: string): Promise<Atlas> {
@@ -88,7 +91,7 @@ function cut<T>(shape: T): unknown {
 }
 
 /** A point with the name and the size of each shape, at the middle of its largest part. */
-function labels(shapes: FeatureCollection<Geometry, { name: string }>): FeatureCollection {
+function labels(shapes: Named): FeatureCollection {
   const features = shapes.features.flatMap((shape): Feature[] => {
     const largest = largestPart(shape.geometry);
     if (!largest) return [];

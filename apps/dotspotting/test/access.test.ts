@@ -238,9 +238,16 @@ describe("every page", () => {
       "/assets/maplibre-gl-worker.mjs",
       "/assets/upload.js",
     ];
-    const layers = ["land", "coast", "borders", "labels", "states", "counties", "county-labels"].map(
-      (name) => `/basemap/${name}.geojson`,
-    );
+    const layers = [
+      "land",
+      "coast",
+      "borders",
+      "labels",
+      "states",
+      "state-labels",
+      "counties",
+      "county-labels",
+    ].map((name) => `/basemap/${name}.geojson`);
     for (const path of new Set([
       ...addresses,
       ...scripts,
