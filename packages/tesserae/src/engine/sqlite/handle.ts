@@ -47,6 +47,11 @@ const NOT_BIGINT: ReadonlySet<string> = new Set(["INT", "REAL", "TEXT", "BLOB"])
 export class Handle {
   readonly #database: DatabaseSync;
   readonly #statements: LruMap<string, Prepared>;
+  /**
+   * A statement is kept from its second use on. node:sqlite closes a statement when it is collected as garbage, and one that has aged in the cache is
+   * collected late: a quarter of a million statements that each ran once left 580 MB behind, instead of 230.
+   */
+  readonly #usedOnce: LruMap<string, true>;
   /** Opened as a reader: SQLite refuses every write on it. */
   readonly readOnly: boolean;
   readonly #schema: SchemaVersion;
@@ -61,6 +66,7 @@ export class Handle {
   constructor(options: HandleOptions) {
     this.#database = new DatabaseSync(options.path, { enableForeignKeyConstraints: true });
     this.#statements = new LruMap(options.statementCacheEntries);
+    this.#usedOnce = new LruMap(options.statementCacheEntries);
     this.readOnly = options.role === "reader";
     this.#schema = options.schema;
     this.#knownVersion = options.schema.current;
@@ -190,7 +196,12 @@ export class Handle {
     const known = this.#statements.get(sql);
     if (known !== undefined) return known;
     const prepared = this.#compile(sql);
-    this.#statements.set(sql, prepared);
+    if (this.#usedOnce.get(sql) === undefined) {
+      this.#usedOnce.set(sql, true);
+    } else {
+      this.#usedOnce.delete(sql);
+      this.#statements.set(sql, prepared);
+    }
     return prepared;
   }
 
