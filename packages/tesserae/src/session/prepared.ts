@@ -14,7 +14,7 @@ import {
   UpdateResult,
   ValueNode,
 } from "kysely";
-import { type ErrorPlace, TesseraeError } from "../base/errors.ts";
+import { type ErrorPlace, isTesseraeError, TesseraeError } from "../base/errors.ts";
 import type { Codec } from "../engine/contract.ts";
 import type { Column } from "../schema/column.ts";
 import type { KeyValue, LogicalType } from "../schema/logical-type.ts";
@@ -101,6 +101,7 @@ export class PreparedQuery<P extends PreparedParameters, O> {
   constructor(
     context: PreparedContext,
     parameters: P,
+    // biome-ignore lint/suspicious/noExplicitAny: the caller typed the builder's database.
     build: (db: Kysely<any>, expressions: PreparedExpressions<P>) => Buildable<O>,
   ) {
     this.#context = context;
@@ -114,7 +115,8 @@ export class PreparedQuery<P extends PreparedParameters, O> {
     ) as unknown as PreparedExpressions<P>;
     this.#build = (kit) => {
       const built: unknown = build(openSession(new BuildingBinding(kit, context)), expressions);
-      if (typeof built === "object" && built !== null && "compile" in built) return (built as Buildable<O>).compile() as unknown as RoutedQuery;
+      if (typeof built === "object" && built !== null && "compile" in built)
+        return (built as Buildable<O>).compile() as unknown as RoutedQuery;
       // A promise of the refused execution: what it says is said below.
       if (built instanceof Promise) built.catch(() => {});
       throw runsNothing({ federation: context.routes.federation, operation: "prepare" });
@@ -186,7 +188,18 @@ function encodeParameter(
   value: unknown,
   way: { readonly place: ErrorPlace },
 ): unknown {
-  if (value !== null && value !== undefined) return slot.codec.encode(value);
+  if (value !== null && value !== undefined) {
+    try {
+      return slot.codec.encode(value);
+    } catch (error) {
+      if (!isTesseraeError(error, "VALUE_INVALID")) throw error;
+      throw new TesseraeError(
+        "VALUE_INVALID",
+        `Parameter "${slot.name}" of the prepared query: ${error.message}`,
+        way.place,
+      );
+    }
+  }
   if (value === null && slot.nullable) return null;
   throw new TesseraeError(
     "PARAMETER_MISSING",
@@ -237,5 +250,9 @@ class BuildingBinding implements SessionBinding {
 }
 
 function runsNothing(place: ErrorPlace): TesseraeError {
-  return new TesseraeError("PREPARE_RUNS_NOTHING", "The function given to fed.prepare() only builds: return the query instead of executing it.", place);
+  return new TesseraeError(
+    "PREPARE_RUNS_NOTHING",
+    "The function given to fed.prepare() only builds: return the query instead of executing it.",
+    place,
+  );
 }

@@ -3,7 +3,7 @@
  * that from the query's tree costs more than the query's own building, so it is done once for each SQL text and kept, bounded.
  */
 import type { CompiledQuery, RootOperationNode } from "kysely";
-import { TesseraeError } from "../base/errors.ts";
+import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import { LruMap } from "../base/lru.ts";
 import type { Codec, EngineDialect, EngineResult, RawRow, Statement } from "../engine/contract.ts";
 import type { LogicalType } from "../schema/logical-type.ts";
@@ -37,7 +37,12 @@ export class StatementPlan {
   /** The statement for these logical parameter values; VALUE_INVALID for one that is not of its column's type. */
   statement(sql: string, values: readonly unknown[]): Statement {
     const parameters = new Array<unknown>(values.length);
-    for (let i = 0; i < values.length; i++) parameters[i] = this.encode(i, values[i]);
+    let i = 0;
+    try {
+      for (; i < values.length; i++) parameters[i] = this.encode(i, values[i]);
+    } catch (error) {
+      throw isTesseraeError(error, "VALUE_INVALID") ? refusedValue(error, sql, i) : error;
+    }
     return { sql, parameters, readOnly: this.readOnly };
   }
 
@@ -79,6 +84,22 @@ export class StatementPlan {
     this.#columns = columns;
     return columns;
   }
+}
+
+const INSERTED =
+  /^insert (?:ignore )?into ["`](\w+)["`] \(([^)]+)\) values \((?:\?|\$\d+)(?:, (?:\?|\$\d+))*\)/;
+
+/** The codec knows what was expected; where the value stands, the statement's text tells: an insert's column, or the parameter's number. */
+function refusedValue(error: TesseraeError, sql: string, index: number): TesseraeError {
+  const [, table, list] = INSERTED.exec(sql) ?? [];
+  const columns = list?.split(", ").map((name) => name.slice(1, -1)) ?? [];
+  const column = columns[index % Math.max(1, columns.length)];
+  const where =
+    column === undefined
+      ? `Parameter ${index + 1} of the statement`
+      : `Column "${column}" of table "${table}"`;
+  const { message, cause } = error;
+  return new TesseraeError("VALUE_INVALID", `${where}: ${message}`, { table, column, sql, cause });
 }
 
 /** For a value whose column is unknown: by what it is in JavaScript. Numbers and strings go to the driver as they are. */
