@@ -205,6 +205,35 @@ forEachEngine((engine) => {
       expect(await guarded.ids("users")).toEqual([]);
     });
 
+    test("stops a writer of a range whose snapshot does not show the point that was put into it", async () => {
+      await using guarded = await GuardedDatabase.of(engine);
+      if (!guarded.open.engine.dialect.capabilities.concurrentWriters) return;
+      const range = { kind: "r", low: 0n, high: 100n, state: "here" } as const;
+      for (const isolation of ISOLATIONS) {
+        await guarded.setResidence("users", range);
+        const writer = await guarded.open.database.acquire();
+        await writer.begin({ isolation });
+        await guarded.sql("select * from tesserae_residence_users", [], writer);
+        const mover = await guarded.open.database.acquire();
+        await mover.begin();
+        const key = isolation === "read committed" ? 10n : 20n;
+        await guarded.setResidence("users", range, mover);
+        await guarded.setResidence("users", { low: key, state: "frozen" }, mover);
+        await mover.commit();
+        const error = await guarded.insert("users", key, key, writer).then(
+          () => undefined,
+          (reason: unknown) => reason,
+        );
+        expect(["GUARD_REFUSED", "SERIALIZATION"]).toContain(
+          guarded.open.engine.dialect.classify(error).code,
+        );
+        await writer.rollback();
+        writer.release();
+        mover.release();
+      }
+      expect(await guarded.ids("users")).toEqual([]);
+    });
+
     for (const isolation of ISOLATIONS) {
       test(`lets nothing pass in a race with writers in ${isolation}`, async () => {
         const { leaks, frozen, outcomes } = await race(engine, isolation);
