@@ -2,6 +2,7 @@
 import { forEachEngine } from "@tesserae/test-support";
 import { describe, expect, test } from "vitest";
 import { DirectoryRows } from "../../src/directory/directory-rows.ts";
+import type { Database } from "../../src/engine/contract.ts";
 import { Installation } from "./installation.ts";
 
 async function openMany(urls: readonly string[], count: number): Promise<Installation[]> {
@@ -125,6 +126,28 @@ forEachEngine((engine) => {
         expect(await here.count(1, "notes")).toBe(0);
         await here[Symbol.asyncDispose]();
         await other[Symbol.asyncDispose]();
+      },
+    );
+
+    test.each(["read committed", "repeatable read", "serializable"] as const)(
+      "a %s transaction that began before a key of a range was removed writes no row of it after",
+      async (isolation) => {
+        await using databases = await engine.databases(2);
+        await using here = await Installation.at(databases.urls);
+        await here.create();
+        // With one writer a database there is no transaction that could be older.
+        if (!here.main.engine.dialect.capabilities.concurrentWriters) return;
+        await here.tenants.addRange({}, { shard: 1 });
+        const connection = await (here.shards.get(1) as Database).acquire();
+        const { dialect } = here.main.engine;
+        const run = (sql: string) => connection.run({ sql: dialect.placeholders(sql), parameters: [] });
+        await connection.begin({ isolation });
+        await run("select count(*) as n from notes");
+        await here.tenants.remove(5n);
+        await expect(run("insert into notes (owner, id, body) values (5, 1, 'late')")).rejects.toThrow();
+        await connection.rollback();
+        connection.release();
+        expect(await here.count(1, "notes")).toBe(0);
       },
     );
   });
