@@ -45,7 +45,7 @@ export function mysqlCodec(type: LogicalType): Codec {
     case "timestamp":
       return {
         encode: (value) => datetimeText(checkTimestamp(value, type.precision)),
-        decode: (raw) => decodeTimestamp(raw as string, type.precision),
+        decode: type.precision === 6 ? (raw) => decodeTimestamp(raw as string, 6) : readDate,
       };
     case "date":
       return { encode: checkDate, decode: readText };
@@ -62,6 +62,12 @@ export function mysqlCodec(type: LogicalType): Codec {
 /** A sum comes as a decimal, that is as text. */
 const readBigint = (raw: unknown): bigint =>
   typeof raw === "bigint" ? raw : BigInt(raw as string | number | boolean);
+
+/** The session gives canonical text, which `Date` reads as it is; microseconds beyond the milliseconds are cut. */
+const readDate = (raw: unknown): Date => {
+  const moment = new Date(raw as string);
+  return Number.isNaN(moment.getTime()) ? (decodeTimestamp(raw as string, 3) as Date) : moment;
+};
 
 /** An expression over text may have lost its character set on the way: then it comes as bytes. */
 const readText = (raw: unknown): string =>

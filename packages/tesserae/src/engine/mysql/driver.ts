@@ -14,12 +14,49 @@ export interface ResultHeader {
   readonly serverStatus: number;
 }
 
-/** Numbers of `columnType` (mysql2/lib/constants/types.js). */
-export const FIELD_TIMESTAMP = 7;
-export const FIELD_LONGLONG = 8;
-export const FIELD_DATETIME = 12;
-
 export type Fields = readonly Pick<FieldPacket, "name" | "columnType">[];
+
+/** One row's bytes on their way, and how far they are read. */
+export interface Packet {
+  readonly buffer: Buffer;
+  offset: number;
+  readInt8(): number;
+  readSInt8(): number;
+  readInt16(): number;
+  readSInt16(): number;
+  readInt32(): number;
+  readSInt32(): number;
+  readFloat(): number;
+  readDouble(): number;
+  readTimeString(): string;
+  readLengthCodedString(encoding: string): string;
+  readLengthCodedBuffer(): Buffer;
+}
+
+export interface ColumnDefinition {
+  readonly name: string;
+  readonly columnType: number;
+  readonly flags: number;
+  readonly characterSet: number;
+  readonly encoding: string;
+}
+
+/** Gives a class whose instances read one row after the other. */
+export type BuildParser = (
+  this: ExecuteCommand,
+  columns: readonly ColumnDefinition[],
+  connection: unknown,
+) => new () => RowReader;
+
+export interface RowReader {
+  next(packet: Packet): Record<string, unknown>;
+}
+
+/** A prepared statement on its way. `buildParserFromFields` is asked when the columns are known: inside mysql2, and nowhere documented. */
+export interface ExecuteCommand {
+  readonly statement?: object;
+  buildParserFromFields?: BuildParser;
+}
 
 /** A `CALL` gives several results, and then lists of what others get one of. */
 export type Callback = (
@@ -37,8 +74,8 @@ export interface RowCommand {
 }
 
 export interface DriverStatement {
-  execute(parameters: readonly unknown[], callback: Callback): unknown;
-  execute(parameters: readonly unknown[]): RowCommand;
+  execute(parameters: readonly unknown[], callback: Callback): ExecuteCommand;
+  execute(parameters: readonly unknown[]): RowCommand & ExecuteCommand;
 }
 
 export interface DriverConnection {

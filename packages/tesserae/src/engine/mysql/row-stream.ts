@@ -6,7 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { RawRow } from "../contract.ts";
 import type { Fields, ResultHeader, RowCommand } from "./driver.ts";
 import { isFatal } from "./errors.ts";
-import { convertRows, type MysqlSession } from "./session.ts";
+import { convertRows } from "./row-parser.ts";
+import type { MysqlSession } from "./session.ts";
 
 const CHUNKS_WAITING_MAX = 2;
 /** How long the rest of an abandoned result is read before something is done about it. */

@@ -6,20 +6,17 @@
  */
 import { LruMap } from "../../base/lru.ts";
 import type { EngineResult, RawRow, Statement } from "../contract.ts";
-import { decodeTimestamp } from "../value-checks.ts";
-import {
-  type Callback,
-  type Driver,
-  type DriverConnection,
-  type DriverStatement,
-  FIELD_DATETIME,
-  FIELD_LONGLONG,
-  FIELD_TIMESTAMP,
-  type Fields,
-  type ResultHeader,
-  type RowCommand,
+import type {
+  Callback,
+  Driver,
+  DriverConnection,
+  DriverStatement,
+  Fields,
+  ResultHeader,
+  RowCommand,
 } from "./driver.ts";
 import { isFatal, isNotPreparable } from "./errors.ts";
+import { convertRows, readRowsOf } from "./row-parser.ts";
 
 /** Told when the statement is over, before its promise is settled. */
 export interface SessionOwner {
@@ -82,9 +79,10 @@ export class MysqlSession {
         else reject(error);
       });
     });
-    return prepared === undefined
-      ? this.client.query(sql, this.#textParameters(parameters))
-      : prepared.execute(this.#binaryParameters(parameters));
+    if (prepared === undefined) return this.client.query(sql, this.#textParameters(parameters));
+    const command = prepared.execute(this.#binaryParameters(parameters));
+    readRowsOf(command);
+    return command;
   }
 
   #start(statement: Statement, done: Done): void {
@@ -98,11 +96,11 @@ export class MysqlSession {
       const known = this.#statements.get(sql);
       const values = this.#binaryParameters(parameters);
       if (known !== undefined) {
-        known.execute(values, finish);
+        readRowsOf(known.execute(values, finish));
         return;
       }
       this.#prepare(sql, (error, prepared) => {
-        if (error === null) (prepared as DriverStatement).execute(values, finish);
+        if (error === null) readRowsOf((prepared as DriverStatement).execute(values, finish));
         else if (isNotPreparable(error)) this.client.query(sql, this.#textParameters(parameters), finish);
         else finish(error);
       });
@@ -129,17 +127,18 @@ export class MysqlSession {
     fields: Fields | unknown[] | undefined,
     done: Done,
   ): void {
+    let result: EngineResult | undefined;
     if (error === null || error === undefined) {
+      error = null;
       try {
-        done(null, this.#result(rows, fields));
-        return;
+        result = this.#result(rows, fields);
       } catch (conversion) {
         error = conversion as Error;
       }
     } else if (isFatal(error)) {
       this.broken = true;
     }
-    done(error, undefined);
+    done(error, result);
   }
 
   #result(rows: Parameters<Callback>[1], fields: Fields | unknown[] | undefined): EngineResult {
@@ -189,23 +188,3 @@ export class MysqlSession {
 
 const asBuffer = (value: Uint8Array): Buffer =>
   Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-
-/** Makes bigints of 64-bit integers and canonical UTC text of timestamps, in place. The driver's own hook for that costs an object for each value. */
-export function convertRows(rows: readonly RawRow[], fields: Fields): void {
-  for (let i = 0; i < fields.length; i++) {
-    const field = fields[i] as Fields[number];
-    if (field.columnType === FIELD_LONGLONG) {
-      const { name } = field;
-      for (const row of rows) {
-        const value = row[name];
-        if (value !== null) row[name] = BigInt(value as number | string);
-      }
-    } else if (field.columnType === FIELD_DATETIME || field.columnType === FIELD_TIMESTAMP) {
-      const { name } = field;
-      for (const row of rows) {
-        const value = row[name];
-        if (value !== null) row[name] = decodeTimestamp(value as string, 6);
-      }
-    }
-  }
-}
