@@ -10,6 +10,8 @@
 import type { LogicalType } from "../schema/logical-type.ts";
 
 export const BIGINT: LogicalType = Object.freeze({ kind: "bigint" });
+/** A bigint by its kind; apart from others by its identity, since an engine that sums in decimals may give more than 64 bits. */
+export const SUM_OF_INTEGERS: LogicalType = Object.freeze({ kind: "bigint" });
 export const BOOLEAN: LogicalType = Object.freeze({ kind: "boolean" });
 export const DOUBLE: LogicalType = Object.freeze({ kind: "double" });
 export const INT: LogicalType = Object.freeze({ kind: "int" });
@@ -43,7 +45,7 @@ function sumType(argument: LogicalType | undefined): LogicalType | undefined {
   switch (argument?.kind) {
     case "int":
     case "bigint":
-      return BIGINT;
+      return SUM_OF_INTEGERS;
     case "decimal":
       return wideDecimal(argument.scale);
     case "double":

@@ -9,6 +9,7 @@ import type { Codec, EngineDialect, EngineResult, RawRow, Statement } from "../e
 import type { LogicalType } from "../schema/logical-type.ts";
 import type { SchemaModel } from "../schema/model.ts";
 import { deriveTypes } from "./column-types.ts";
+import { SUM_OF_INTEGERS } from "./expression-types.ts";
 import { isReadOnly } from "./tenant-filter.ts";
 
 type Decode = (raw: unknown) => unknown;
@@ -31,7 +32,12 @@ export class StatementPlan {
     this.readOnly = readOnly;
     this.#parameterTypes = types.parameters;
     this.#encoders = types.parameters.map((type) => (type === undefined ? undefined : dialect.codec(type)));
-    this.#columnCodecs = new Map([...types.columns].map(([name, type]) => [name, dialect.codec(type)]));
+    this.#columnCodecs = new Map(
+      [...types.columns].map(([name, type]) => [
+        name,
+        type === SUM_OF_INTEGERS ? boundedSum(dialect.codec(type)) : dialect.codec(type),
+      ]),
+    );
   }
 
   /** The statement for these logical parameter values; VALUE_INVALID for one that is not of its column's type. */
@@ -100,6 +106,21 @@ function refusedValue(error: TesseraeError, sql: string, index: number): Tessera
       : `Column "${column}" of table "${table}"`;
   const { message, cause } = error;
   return new TesseraeError("VALUE_INVALID", `${where}: ${message}`, { table, column, sql, cause });
+}
+
+/** PostgreSQL and MariaDB sum beyond 64 bits, SQLite raises: an error on all of them. */
+function boundedSum(codec: Codec): Codec {
+  return {
+    encode: codec.encode,
+    decode: (raw) => {
+      const sum = codec.decode(raw) as bigint;
+      if (BigInt.asIntN(64, sum) === sum) return sum;
+      throw new TesseraeError(
+        "VALUE_INVALID",
+        "A sum of whole numbers is beyond 64 bits. Sum a decimal(38, 0) column instead.",
+      );
+    },
+  };
 }
 
 /** For a value whose column is unknown: by what it is in JavaScript. Numbers and strings go to the driver as they are. */

@@ -17,6 +17,9 @@ export interface Features {
   readonly returning: { readonly insert: boolean; readonly update: boolean; readonly delete: boolean };
   /** Queries of the table that is written may stand in its own update or delete. */
   readonly selfReference: boolean;
+  readonly withBeforeWrites: boolean;
+  /** A derived table may name columns of a query further out. */
+  readonly correlatedDerived: boolean;
 }
 
 type Kind = "id" | "label" | "n";
@@ -74,8 +77,16 @@ export class RandomQuery {
     return choices[this.#draw(choices.length)] as T;
   }
 
+  #seenInside(aliases: readonly string[]): readonly string[] {
+    return this.#features.correlatedDerived ? aliases : [];
+  }
+
   #alias(): string {
     return `s${++this.#aliases}`;
+  }
+
+  #withCtesBeforeWrite(build: (db: Kysely<AnyDatabase>) => AnyDatabase): AnyDatabase {
+    return this.#features.withBeforeWrites ? this.#withCtes(build) : build(this.#db);
   }
 
   #withCtes(build: (db: Kysely<AnyDatabase>) => AnyDatabase): AnyDatabase {
@@ -129,11 +140,11 @@ export class RandomQuery {
   }
 
   #core(db: AnyDatabase, depth: number, outer: readonly string[]): AnyDatabase {
-    const first = this.#source(depth, outer);
+    const first = this.#source(depth);
     const sources = [first];
     const items = [first.item];
     if (this.#sourcesLeft > 0 && this.#chance(5)) {
-      const second = this.#source(depth - 1, outer);
+      const second = this.#source(depth - 1);
       sources.push(second);
       items.push(second.item);
     }
@@ -172,7 +183,7 @@ export class RandomQuery {
     return this.#pick(tables);
   }
 
-  #source(depth: number, outer: readonly string[]): Source {
+  #source(depth: number): Source {
     const alias = this.#alias();
     const choice = this.#draw(6);
     this.#sourcesLeft--;
@@ -180,7 +191,6 @@ export class RandomQuery {
       return { alias, item: this.#query(this.#db, depth - 1, []).as(alias) };
     if (choice === 2 && this.#ctes.length > 0)
       return { alias, item: `${this.#pick(this.#ctes)} as ${alias}` };
-    void outer;
     return { alias, item: `${this.#table()} as ${alias}` };
   }
 
@@ -194,7 +204,7 @@ export class RandomQuery {
     // Beside a comma list the engines bind joins differently: only the last source may be named in ON. Cross joins name none.
     const kinds = comma ? (["crossJoin"] as const) : this.#features.joins;
     const kind = this.#pick(kinds);
-    const source = this.#source(depth - 1, outer);
+    const source = this.#source(depth - 1);
     const before = sources.map(({ alias }) => alias);
     if (kind === "innerJoin" && this.#features.lateral && this.#chance(3)) {
       const inner = this.#query(this.#db, 0, before);
@@ -231,7 +241,7 @@ export class RandomQuery {
     const choice = this.#draw(13);
     if (this.#sourcesLeft <= 0) depth = 0;
     if (choice === 8 && depth > 0) {
-      const query = this.#query(this.#db, depth - 1, aliases);
+      const query = this.#query(this.#db, depth - 1, this.#seenInside(aliases));
       const wrapped = this.#db.selectFrom(query.as("w")).select(`w.${column}`);
       return (eb) => eb(reference, this.#draw(2) === 1 ? "in" : "not in", wrapped);
     }
@@ -278,7 +288,7 @@ export class RandomQuery {
     const reference = `${this.#pick(aliases)}.${kind}`;
     const choice = this.#draw(8);
     if (choice === 1 && depth > 0 && this.#sourcesLeft > 0) {
-      const query = this.#query(this.#db, depth - 1, aliases).as("v");
+      const query = this.#query(this.#db, depth - 1, this.#seenInside(aliases)).as("v");
       return this.#db.selectFrom(query).select((inner: AnyDatabase) => inner.fn.max(`v.${kind}`).as("m"));
     }
     if (choice === 2) return eb.fn.coalesce(reference, eb.ref(`${this.#pick(aliases)}.${kind}`));
@@ -320,13 +330,13 @@ export class RandomQuery {
     const aliased = this.#chance(2);
     const alias = aliased ? this.#alias() : table;
     const joined = this.#features.updateFrom && this.#chance(3);
-    return this.#withCtes((db) => {
+    return this.#withCtesBeforeWrite((db) => {
       let query: AnyDatabase = (db as AnyDatabase).updateTable(aliased ? `${table} as ${alias}` : table);
       const aliases = [alias];
       // Names in the assignments would be ambiguous beside a further source.
       query = query.set(joined ? { n: this.#draw(5), label: this.#pick(LABELS) } : this.#set());
       if (joined) {
-        const source = this.#source(1, []);
+        const source = this.#source(1);
         query = query.from(source.item);
         aliases.push(source.alias);
         if (this.#chance(2)) {
@@ -343,11 +353,11 @@ export class RandomQuery {
   #delete(): AnyDatabase {
     const table = this.#target();
     const using = this.#features.deleteUsing !== undefined && this.#chance(3);
-    return this.#withCtes((db) => {
+    return this.#withCtesBeforeWrite((db) => {
       let query: AnyDatabase = db.deleteFrom(table);
       const aliases: string[] = [table];
       if (using) {
-        const source = this.#source(1, []);
+        const source = this.#source(1);
         if (this.#features.deleteUsing === "postgres") query = query.using(source.item);
         else query = query.using(table).innerJoin(source.item, (join: AnyDatabase) => join.onTrue());
         aliases.push(source.alias);

@@ -22,6 +22,8 @@ const SQLITE: Features = {
   deleteUsing: undefined,
   returning: { insert: true, update: true, delete: true },
   selfReference: true,
+  withBeforeWrites: true,
+  correlatedDerived: true,
 };
 
 const seed = Number(process.env["TESSERAE_TEST_SEED"] ?? Date.now() & 0x7fffffff);
