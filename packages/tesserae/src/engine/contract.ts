@@ -96,7 +96,12 @@ export interface EngineResult {
   readonly insertId: bigint | undefined;
 }
 
-export type IsolationLevel = "read uncommitted" | "read committed" | "repeatable read" | "serializable" | "snapshot";
+export type IsolationLevel =
+  | "read uncommitted"
+  | "read committed"
+  | "repeatable read"
+  | "serializable"
+  | "snapshot";
 
 export interface BeginOptions {
   readonly isolation?: IsolationLevel | undefined;
@@ -142,6 +147,8 @@ export interface EngineCapabilities {
   readonly insertIgnore: { readonly verb: string; readonly suffix: string };
   /** The sum of decimals is exact in SQL (SQLite needs its own aggregates). */
   readonly exactDecimals: boolean;
+  /** `avg` gives a number of significant digits, whatever its argument's fraction digits; cast to more of these, it keeps them. */
+  readonly averagesBySignificantDigits: boolean;
 }
 
 /** Why a driver's error happened, in the library's words. */

@@ -102,6 +102,8 @@ class DecimalRewrite {
       case "AggregateFunctionNode": {
         const call = node as AggregateFunctionNode;
         const { func, args } = this.#call(call.func, call.aggregated);
+        // An aggregate of two arguments takes no DISTINCT on SQLite.
+        if (func === DECIMAL_AVERAGE && call.distinct) throw refuse("an average of distinct values");
         return this.#children({ ...call, func, aggregated: args } as AggregateFunctionNode);
       }
       case "BinaryOperationNode":

@@ -3,6 +3,7 @@ import type { CompiledQuery, DialectAdapter, QueryCompiler, QueryId, RootOperati
 import { TesseraeError } from "../base/errors.ts";
 import type { EngineDialect } from "../engine/contract.ts";
 import type { SchemaModel } from "../schema/model.ts";
+import { widenAverages } from "./average-digits.ts";
 import { rewriteDecimals } from "./decimal-rewrite.ts";
 import { type StatementPlan, StatementPlans } from "./statement-plan.ts";
 import { typeSignature } from "./typed-expression.ts";
@@ -33,13 +34,22 @@ export class DialectKit {
   compile(node: RootOperationNode, queryId: QueryId): Planned {
     this.#checkReturning(node);
     const tree = this.dialect.capabilities.exactDecimals ? node : rewriteDecimals(node, this.#schema);
-    const compiled: CompiledQuery = this.#compiler.compileQuery(tree, queryId);
+    const compiled = this.#withExactAverages(this.#compiler.compileQuery(tree, queryId));
     return {
       query: node,
       sql: compiled.sql,
       parameters: compiled.parameters,
       plan: this.#plans.planFor(compiled, typeSignature(tree)),
     };
+  }
+
+  /** The text is looked at, since few statements hold an average, and a walk over the tree costs each of them. */
+  #withExactAverages(compiled: CompiledQuery): CompiledQuery {
+    if (!this.dialect.capabilities.averagesBySignificantDigits || !compiled.sql.includes("avg("))
+      return compiled;
+    const { query, queryId } = compiled;
+    const widened = widenAverages(query as RootOperationNode, this.#schema);
+    return { ...this.#compiler.compileQuery(widened, queryId), query };
   }
 
   /** A raw statement with the text and parameters it came with. */

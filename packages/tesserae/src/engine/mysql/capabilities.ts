@@ -12,4 +12,5 @@ export const mysqlCapabilities: EngineCapabilities = Object.freeze({
   forShare: " lock in share mode",
   insertIgnore: { verb: " ignore", suffix: "" },
   exactDecimals: true,
+  averagesBySignificantDigits: false,
 });

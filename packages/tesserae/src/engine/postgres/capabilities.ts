@@ -11,4 +11,5 @@ export const postgresCapabilities: EngineCapabilities = Object.freeze({
   forShare: " for share",
   insertIgnore: { verb: "", suffix: " on conflict do nothing" },
   exactDecimals: true,
+  averagesBySignificantDigits: true,
 });

@@ -13,4 +13,5 @@ export const sqliteCapabilities: EngineCapabilities = Object.freeze({
   // Not `insert or ignore`, which also swallows rows that a NOT NULL or a check refuses.
   insertIgnore: { verb: "", suffix: " on conflict do nothing" },
   exactDecimals: false,
+  averagesBySignificantDigits: false,
 });

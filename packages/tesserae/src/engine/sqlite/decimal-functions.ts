@@ -43,7 +43,8 @@ const startSum = (): DecimalSum => ({
 });
 
 export function registerDecimalFunctions(database: DatabaseSync): void {
-  const shared = { start: startSum as never, deterministic: true };
+  // Averages of 64-bit integers come here too.
+  const shared = { start: startSum as never, deterministic: true, useBigIntArguments: true };
   // How many arguments the function takes is read from the length of `step`.
   const oneArgument = {
     ...shared,
