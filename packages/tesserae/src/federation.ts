@@ -8,6 +8,7 @@ import { engineFromUrl, type FederationConfig, poolOptions } from "./configurati
 import { ChangeFeed } from "./directory/change-feed.ts";
 import { leastLoaded, resolveChooser, type ShardChooser } from "./directory/choosers.ts";
 import { mainControlTables } from "./directory/control-tables.ts";
+import { checkControlVersion } from "./directory/control-version.ts";
 import { Directory } from "./directory/directory.ts";
 import { TenantRegistry } from "./directory/tenants.ts";
 import type { Database, Engine, PoolOptions, PoolStats } from "./engine/contract.ts";
@@ -106,6 +107,7 @@ export class Federation<S extends Schema = Schema> {
       processes: config.budget?.processes ?? 1,
       poolMax: pool.connectionsMax,
       controlPoolMax: controlConnectionsMax,
+      control: this.#topology.main.control(),
       serverMax: config.budget?.serverConnectionsMax,
     });
     this.#databases = openDatabases(this.#topology, pool, controlConnectionsMax);
@@ -113,14 +115,18 @@ export class Federation<S extends Schema = Schema> {
     const kits = new Kits(model, config.statementPlansMax ?? STATEMENT_PLANS_DEFAULT);
     const mainTarget: Target = {
       name: "main",
+      isOnlyShard: false,
       database: main,
       kit: kits.of(main),
       place: { cluster: "main" },
     };
     this.main = openSession(new MainBinding(mainTarget, model, "main"));
     this.replica = openSession(new MainBinding(mainTarget, model, "replicas"));
+    // A newer library may have laid the control tables out anew: nothing reads them before that is known.
+    const gate = async () => void (await checkControlVersion(control));
+    const store = new ControlStore(control, { cluster: "main" }, gate);
     this.tickets = new Tickets({
-      source: new TableTicketSource(control),
+      source: new TableTicketSource(control, gate),
       sequences: ticketSequences(model, config.ticketing?.sequences),
       ticketBlockIds: config.ticketing?.blockIds,
     });
@@ -138,7 +144,14 @@ export class Federation<S extends Schema = Schema> {
       mainControlTables: mainControlTables(model.federations.values()),
     });
     this.schema = { apply: () => synchronizer.apply() };
-    this.#handles = openHandles(config, model, this.#databases, kits);
+    this.#handles = openHandles(
+      config,
+      model,
+      this.#databases,
+      kits,
+      store,
+      this.#topology.poorMans.federation,
+    );
   }
 
   /** A Kysely instance for one key of the schema's one federation. See `FederationHandle.at`. */
@@ -318,14 +331,16 @@ function openHandles<S extends Schema>(
   schema: SchemaModel,
   databases: Databases,
   kits: Kits,
+  control: ControlStore,
+  isOnlyShard: boolean,
 ): Map<string, FederationHandle<unknown, KeyValue>> {
-  const control = new ControlStore(databases.control, { cluster: "main" });
   const feed = new ChangeFeed({ control, leaseMs: config.directory?.leaseMs });
   const shards = new Map<number, Target>(
     [...databases.shards].map(([id, database]) => [
       id,
       {
         name: `shard ${id}` as const,
+        isOnlyShard,
         database,
         kit: kits.of(database),
         place: { cluster: "shards", shard: id },
@@ -376,7 +391,7 @@ function placingOnFirstUse(directory: Directory, tenants: TenantRegistry): Route
     try {
       return await answer;
     } catch (error) {
-      if (!isTesseraeError(error, "KEY_UNKNOWN")) throw error;
+      if (!isTesseraeError(error, "KEY_UNKNOWN") || (await wasRemoved(tenants, key))) throw error;
       await tenants.add(key);
       return directory.refresh(key);
     }
@@ -388,4 +403,15 @@ function placingOnFirstUse(directory: Directory, tenants: TenantRegistry): Route
     },
     refresh: (key) => place(key, directory.refresh(key)),
   };
+}
+
+/** A key that was taken out stays out until somebody adds it by name: a late request must not bring it back. */
+async function wasRemoved(tenants: TenantRegistry, key: KeyValue): Promise<boolean> {
+  try {
+    const { state } = await tenants.where(key);
+    return state === "removing" || state === "purging" || state === "removed";
+  } catch (error) {
+    if (isTesseraeError(error, "KEY_UNKNOWN")) return false;
+    throw error;
+  }
 }

@@ -222,6 +222,10 @@ const catalogue = {
     summary: "A ticket sequence that neither the schema nor the options name.",
   },
   TRANSACTION_NESTED: { retryable: false, summary: "A transaction was begun inside an open one." },
+  TRANSACTION_OTHER_KEY: {
+    retryable: false,
+    summary: "A statement of another key inside an open transaction, where main is the one shard.",
+  },
   TRANSACTION_OTHER_SHARD: {
     retryable: false,
     summary: "A statement for another shard, or for main, inside an open transaction.",

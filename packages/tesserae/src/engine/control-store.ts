@@ -70,7 +70,12 @@ export class ControlStore implements ControlRunner {
   /** The texts are constants of the library and table names of the schema: their number is small. */
   readonly #texts = new Map<string, string>();
 
-  constructor(database: Database, place: ErrorPlace = {}) {
+  readonly #gate: (() => Promise<void>) | undefined;
+  #passed: Promise<void> | undefined;
+
+  /** `gate` must let the store pass before its first statement; a refusal is asked again at the next. */
+  constructor(database: Database, place: ErrorPlace = {}, gate?: () => Promise<void>) {
+    this.#gate = gate;
     this.database = database;
     this.dialect = database.engine.dialect;
     this.capabilities = this.dialect.capabilities;
@@ -131,9 +136,19 @@ export class ControlStore implements ControlRunner {
 
   async #guarded<T>(work: () => Promise<T>, sql: string | undefined): Promise<T> {
     try {
+      if (this.#gate !== undefined) await (this.#passed ??= this.#pass(this.#gate));
       return await work();
     } catch (error) {
       throw toEngineError(error, this.dialect, { ...this.#place, sql });
+    }
+  }
+
+  async #pass(gate: () => Promise<void>): Promise<void> {
+    try {
+      await gate();
+    } catch (error) {
+      this.#passed = undefined;
+      throw error;
     }
   }
 

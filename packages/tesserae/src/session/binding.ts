@@ -7,6 +7,8 @@ import type { RoutedTarget } from "./target.ts";
 
 export interface SessionBinding {
   readonly origin: Origin;
+  /** The key whose session it is, with its federation; undefined for main. */
+  readonly tenant: string | undefined;
   readonly place: ErrorPlace;
   /** The engine a query is compiled for before its route is known; a different one compiles it again from its tree. */
   readonly kit: DialectKit;

@@ -11,6 +11,7 @@ import { checkMainQuery, filterForTenant, isReadOnly, type TenantScope } from ".
 /** Main, or what plays its replica. */
 export class MainBinding implements SessionBinding {
   readonly origin: string;
+  readonly tenant = undefined;
   readonly place: ErrorPlace;
   readonly kit: DialectKit;
   readonly #schema: SchemaModel;
@@ -60,6 +61,10 @@ export class TenantBinding implements SessionBinding {
     this.kit = routes.kit;
   }
 
+  get tenant(): string {
+    return this.#routes.origin;
+  }
+
   get place(): ErrorPlace {
     return this.#routes.place;
   }
@@ -92,6 +97,10 @@ export class UnfilteredBinding implements SessionBinding {
     this.#routes = routes;
     this.origin = `${routes.origin}, unfiltered`;
     this.kit = routes.kit;
+  }
+
+  get tenant(): string {
+    return this.#routes.origin;
   }
 
   get place(): ErrorPlace {

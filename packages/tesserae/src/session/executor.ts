@@ -68,7 +68,7 @@ export class RoutedExecutor extends DefaultQueryExecutor {
     const result =
       open === undefined
         ? ((await this.#run(query, routed)) as QueryResult<R>)
-        : await joinTransaction(open, routed.target.name, this.#binding.place).executeQuery<R>(query);
+        : await joinTransaction(open, routed.target.name, this.#binding).executeQuery<R>(query);
     return this.plugins.length === 0 ? result : this.#transform(result, query);
   }
 
@@ -87,10 +87,14 @@ export class RoutedExecutor extends DefaultQueryExecutor {
     if (this.#pinned !== undefined) return this.#pinned.provideConnection(consumer, options);
     const { target } = await this.#binding.route();
     const open = openTransaction();
-    if (open !== undefined) return consumer(joinTransaction(open, target.name, this.#binding.place));
+    if (open !== undefined) return consumer(joinTransaction(open, target.name, this.#binding));
     let connection: RoutedConnection;
     try {
-      connection = new RoutedConnection(target, await target.database.acquire({ signal: options?.signal }));
+      connection = new RoutedConnection(
+        target,
+        await target.database.acquire({ signal: options?.signal }),
+        this.#binding.tenant,
+      );
     } catch (error) {
       throw toEngineError(error, target.kit.dialect, {
         ...target.place,

@@ -48,6 +48,10 @@ export class KeyRoutes {
     return `key ${this.#shared.toText(this.key)} of federation ${this.#shared.federation}`;
   }
 
+  get tenant(): string {
+    return this.origin;
+  }
+
   get place(): ErrorPlace {
     return { cluster: "shards", federation: this.#shared.federation, key: this.#shared.show(this.key) };
   }

@@ -123,6 +123,6 @@ function notOnMain(name: string, federation: string | undefined): TesseraeError 
   const message =
     federation === undefined
       ? `The schema defines no table "${name}" on main. Define it in defineSchema, or send the whole statement as raw SQL: sql\`…\`.execute(fed.main).`
-      : `Table "${name}" is federated: its rows live on the shard of their key. Write fed.at(key).selectFrom("${name}"), or fed.everywhere.selectFrom("${name}") for the rows of all keys.`;
+      : `Table "${name}" is federated: its rows live on the shard of their key. Write fed.at(key).selectFrom("${name}").`;
   return new TesseraeError("TABLE_NOT_HERE", message, { cluster: "main", table: name, federation });
 }

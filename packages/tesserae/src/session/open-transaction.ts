@@ -21,13 +21,27 @@ export function openTransaction(): RoutedConnection | undefined {
   return connection?.inTransaction === true ? connection : undefined;
 }
 
-/** The open transaction's connection, when it is at `name`; TRANSACTION_OTHER_SHARD when it is elsewhere. */
-export function joinTransaction(
-  open: RoutedConnection,
-  name: PlaceName,
-  place: ErrorPlace,
-): RoutedConnection {
-  if (open.target.name === name) return open;
+/** Who wants to join: a key's session, or main's (without tenant). */
+export interface Joiner {
+  readonly tenant: string | undefined;
+  readonly place: ErrorPlace;
+}
+
+/**
+ * The open transaction's connection, when it is at `name`; TRANSACTION_OTHER_SHARD when it is elsewhere. Where main is the one shard every key is
+ * on it, which says nothing about tomorrow: there another key is refused with TRANSACTION_OTHER_KEY.
+ */
+export function joinTransaction(open: RoutedConnection, name: PlaceName, joiner: Joiner): RoutedConnection {
+  const { tenant, place } = joiner;
+  if (open.target.name === name) {
+    if (open.tenant === tenant || !open.target.isOnlyShard) return open;
+    throw new TesseraeError(
+      "TRANSACTION_OTHER_KEY",
+      `A transaction of ${open.tenant} is open; this statement belongs to ${tenant}. Both live on this one database today, but on many they will not always: ` +
+        "give each key a transaction of its own.",
+      place,
+    );
+  }
   throw new TesseraeError(
     "TRANSACTION_OTHER_SHARD",
     `A transaction is open on ${open.target.name}; this statement belongs to ${name}. No transaction spans both: end it first, or run the statement outside its closure.`,

@@ -137,7 +137,7 @@ export class PreparedQuery<P extends PreparedParameters, O> {
     const result =
       open === undefined
         ? await runRouted(way, routed, bind)
-        : await joinTransaction(open, routed.target.name, way.place).runBound(bind(open.target));
+        : await joinTransaction(open, routed.target.name, way).runBound(bind(open.target));
     return asExecuted<O>(result, this.#for(routed.target.kit).query);
   }
 
@@ -222,6 +222,7 @@ function asExecuted<O>(result: QueryResult<never>, query: RootOperationNode): O[
 /** Compiles with the key's placeholder in the filter; nothing can run here. */
 class BuildingBinding implements SessionBinding {
   readonly origin = "a prepared query";
+  readonly tenant = undefined;
   readonly place: ErrorPlace;
   readonly kit: DialectKit;
   readonly #context: PreparedContext;

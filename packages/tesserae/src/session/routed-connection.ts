@@ -19,11 +19,14 @@ import type { Target } from "./target.ts";
 export class RoutedConnection implements DatabaseConnection {
   readonly target: Target;
   readonly connection: Connection;
+  /** Whose session opened it; undefined for main's. */
+  readonly tenant: string | undefined;
   inTransaction = false;
 
-  constructor(target: Target, connection: Connection) {
+  constructor(target: Target, connection: Connection, tenant: string | undefined) {
     this.target = target;
     this.connection = connection;
+    this.tenant = tenant;
   }
 
   executeQuery<R>(compiled: CompiledQuery): Promise<QueryResult<R>> {

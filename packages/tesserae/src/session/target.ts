@@ -8,6 +8,8 @@ export type PlaceName = "main" | `shard ${number}`;
 
 export interface Target {
   readonly name: PlaceName;
+  /** True where main is the one shard, in poor man's mode. */
+  readonly isOnlyShard: boolean;
   readonly database: Database;
   readonly kit: DialectKit;
   readonly place: ErrorPlace;

@@ -94,7 +94,7 @@ function tableIsMissing(
     throw new TesseraeError(
       "SCHEMA_CHANGED",
       `Table "${piece.table}" was made from another definition. This version creates tables and does not change them: bring the definition back, ` +
-        `or change the table by hand and delete the row "${metaName(piece)}" of ${META_TABLE} together with the table's old copy.`,
+        "or change the table by hand as docs/schema.md tells.",
       { ...place, table: piece.table },
     );
   }

@@ -33,8 +33,9 @@ export class TableTicketSource implements TicketSource {
   readonly #control: ControlStore;
   readonly #codec: RowCodec;
 
-  constructor(control: Database) {
-    this.#control = new ControlStore(control, { cluster: "tickets", operation: "tickets.lease" });
+  /** `gate`: see `ControlStore`. */
+  constructor(control: Database, gate?: () => Promise<void>) {
+    this.#control = new ControlStore(control, { cluster: "tickets", operation: "tickets.lease" }, gate);
     this.#codec = new RowCodec(this.#control.dialect, ticketsTable());
   }
 

@@ -12,6 +12,8 @@ export interface BudgetOptions {
   readonly poolMax: number;
   /** Connections of main's reserved pool for control state. */
   readonly controlPoolMax: number;
+  /** The database of main's control state, where it is not main: an embedded main has a second file. */
+  readonly control?: TopologyTarget;
   /** Connections each server grants this installation; undefined: not checked. */
   readonly serverMax: number | undefined;
 }
@@ -37,7 +39,7 @@ export function connectionBudget<T extends TopologyTarget>(
     servers.set(target.address.server, entry);
   };
   add(topology.main, "main", options.poolMax);
-  add(topology.main, "control", options.controlPoolMax);
+  add(options.control ?? topology.main, "control", options.controlPoolMax);
   // Main as a shard shares main's pool.
   for (const shard of topology.shards.values())
     if (!shard.isMain) add(shard.primary, `shard ${shard.id}`, options.poolMax);

@@ -79,6 +79,11 @@ forEachEngine((engine) => {
       );
       expect(await fed.tenants.where(2n)).toMatchObject({ shard: 2, state: "active" });
       expect(await fed.at(2n).selectFrom("sheets").select("id").execute()).toHaveLength(8);
+      await fed.tenants.remove(2n, { rows: "delete" });
+      await refused("KEY_UNKNOWN", () =>
+        fed.at(2n).insertInto("sheets").values({ id: 9n, label: "late" }).execute(),
+      );
+      expect(await fed.tenants.where(2n)).toMatchObject({ state: "removed" });
       await refused("SHARD_UNKNOWN", () => fed.at(3n).selectFrom("sheets").selectAll().execute());
     });
 
@@ -260,6 +265,19 @@ forEachEngine((engine) => {
       await refused("GUARD_REFUSED", () =>
         sql`insert into notes (id, user_id, body) values (1, 77, 'x')`.execute(fed.at(1n).unfiltered()),
       );
+    });
+
+    it("refuses control tables that a newer library has laid out", async () => {
+      const [main] = await fresh(1);
+      const writer = await open({ schema: notesSchema, main });
+      await writer.schema.apply();
+      const control = engine.name === "sqlite" ? main.replace(/\.db$/, ".control.db") : main;
+      const newer = await open({ schema: defineSchema({ key: bigint(), tables: {} }), main: control });
+      await sql`update tesserae_meta set value = '999' where name = 'control_version'`.execute(newer.main);
+      const late = await open({ schema: notesSchema, main });
+      await refused("CONTROL_VERSION_NEWER", () => late.tenants.add(1n));
+      await refused("CONTROL_VERSION_NEWER", () => late.tickets.next("notes"));
+      await refused("CONTROL_VERSION_NEWER", () => late.schema.apply());
     });
 
     it("says what to do before the schema was applied", async () => {

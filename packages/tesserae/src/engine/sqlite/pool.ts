@@ -294,7 +294,7 @@ export class SqliteDatabase implements Database, ConnectionHost {
   #closedError(): TesseraeError {
     return new TesseraeError(
       "CLOSED",
-      `${this.engine.address.display} was closed. Open the federation again.`,
+      `The pool of ${this.engine.address.display} is closed; no more work is taken.`,
       { operation: "acquire" },
     );
   }
