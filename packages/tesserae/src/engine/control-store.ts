@@ -136,7 +136,10 @@ export class ControlStore implements ControlRunner {
 
   async #guarded<T>(work: () => Promise<T>, sql: string | undefined): Promise<T> {
     try {
-      if (this.#gate !== undefined) await (this.#passed ??= this.#pass(this.#gate));
+      if (this.#gate !== undefined) {
+        this.#passed ??= this.#pass(this.#gate);
+        await this.#passed;
+      }
       return await work();
     } catch (error) {
       throw toEngineError(error, this.dialect, { ...this.#place, sql });

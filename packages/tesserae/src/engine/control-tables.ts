@@ -29,7 +29,12 @@ function column(name: string, type: LogicalType, options: Partial<ColumnModel> =
 }
 
 /** A control table's model from its columns; control tables are global tables without foreign keys. */
-export function controlTable(name: string, columns: readonly ColumnModel[], primaryKey: readonly string[], indexes: readonly IndexModel[] = []): TableModel {
+export function controlTable(
+  name: string,
+  columns: readonly ColumnModel[],
+  primaryKey: readonly string[],
+  indexes: readonly IndexModel[] = [],
+): TableModel {
   return Object.freeze({
     name,
     kind: "global" as const,
@@ -47,7 +52,11 @@ export function controlTable(name: string, columns: readonly ColumnModel[], prim
 export const controlColumn = column;
 
 export function metaTable(): TableModel {
-  return controlTable(META_TABLE, [column("name", shortText(120)), column("value", shortText(4000))], ["name"]);
+  return controlTable(
+    META_TABLE,
+    [column("name", shortText(120)), column("value", shortText(4000))],
+    ["name"],
+  );
 }
 
 export function residenceTable(federation: FederationModel): TableModel {
@@ -82,12 +91,19 @@ export const TICKETS_TABLE = "tesserae_tickets";
 
 /** The ticket counters of main, or of a ticket server: one row a sequence, with the next id that nobody has leased. */
 export function ticketsTable(): TableModel {
-  return controlTable(TICKETS_TABLE, [column("name", shortText(120)), column("next_id", { kind: "bigint" })], ["name"]);
+  return controlTable(
+    TICKETS_TABLE,
+    [column("name", shortText(120)), column("next_id", { kind: "bigint" })],
+    ["name"],
+  );
 }
 
 /** All control tables of a shard. */
 export function shardControlTables(federations: Iterable<FederationModel>): TableModel[] {
-  return [metaTable(), ...[...federations].flatMap((federation) => [residenceTable(federation), logTable(federation)])];
+  return [
+    metaTable(),
+    ...[...federations].flatMap((federation) => [residenceTable(federation), logTable(federation)]),
+  ];
 }
 
 /** The smallest value of a key type: the `low` of a range that is unbounded below. */

@@ -5,7 +5,8 @@ import type { EngineDialect, GuardReason } from "./contract.ts";
 const GUARD_SENTENCES: Record<GuardReason, string> = {
   no_residence: "does not live on this shard",
   not_here: "does not live on this shard now (it is arriving, frozen or gone)",
-  key_change: "may not change: the distribution key of a row is fixed. Insert the row under the other key and delete this one",
+  key_change:
+    "may not change: the distribution key of a row is fixed. Insert the row under the other key and delete this one",
   residence_changed: "changed its residence while the statement waited; run the transaction again",
 };
 
@@ -21,12 +22,22 @@ export function toEngineError(error: unknown, dialect: EngineDialect, place: Err
     const { guard } = reason;
     const message = `The guard of table "${guard.table}" refused the write: key ${guard.key} ${GUARD_SENTENCES[guard.reason]}.`;
     const retryable = guard.reason !== "key_change";
-    return new TesseraeError("GUARD_REFUSED", message, { ...place, table: guard.table, key: guard.key, retryable, cause: error });
+    return new TesseraeError("GUARD_REFUSED", message, {
+      ...place,
+      table: guard.table,
+      key: guard.key,
+      retryable,
+      cause: error,
+    });
   }
   if (reason.code === "QUERY_FAILED" && MISSING_TABLE.test(text)) {
     // Control tables are asked for before any table of the application, so their absence means that nothing was created yet.
     const code = text.includes("tesserae_") ? "SCHEMA_NOT_APPLIED" : "QUERY_FAILED";
-    return new TesseraeError(code, `${text}. Create what the schema says first: await fed.schema.apply(), or "tesserae schema apply".`, { ...place, cause: error });
+    return new TesseraeError(
+      code,
+      `${text}. Create what the schema says first: await fed.schema.apply(), or "tesserae schema apply".`,
+      { ...place, cause: error },
+    );
   }
   return new TesseraeError(reason.code, text, { ...place, cause: error });
 }

@@ -285,7 +285,8 @@ export abstract class StatementWalk extends ExpressionWalk {
         continue;
       const action =
         property === "orAction" ? (copy.orAction as OrActionNode | undefined)?.action : undefined;
-      if (property === "endModifiers") for (const modifier of copy.endModifiers ?? []) this.endModifier(modifier);
+      if (property === "endModifiers")
+        for (const modifier of copy.endModifiers ?? []) this.endModifier(modifier);
       else if (property !== "orAction") this.#rare(copy, property);
       else if (action !== undefined && !/^(?:or )?(?:abort|fail|ignore|replace|rollback)$/.test(action))
         throw refuse(`The action ${JSON.stringify(action)} of an insert is not known.`);
