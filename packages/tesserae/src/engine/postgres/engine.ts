@@ -4,7 +4,7 @@ import { TesseraeError } from "../../base/errors.ts";
 import { serverAddress } from "../address.ts";
 import type { Database, DatabaseAddress, Engine, PoolOptions } from "../contract.ts";
 import { postgresDialect } from "./dialect.ts";
-import { type PostgresOptions, readSettings } from "./options.ts";
+import { type DriverConfig, type PostgresOptions, readSettings } from "./options.ts";
 import { type MakeClient, PostgresDatabase } from "./pool.ts";
 
 export type { PostgresOptions } from "./options.ts";
@@ -31,7 +31,7 @@ class PostgresEngine implements Engine {
   readonly name = "postgres";
   readonly dialect = postgresDialect;
   readonly address: DatabaseAddress;
-  readonly #client: ClientConfig;
+  readonly #client: DriverConfig;
 
   constructor(target: string | PostgresOptions) {
     const { client, schema, ...location } = readSettings(target);

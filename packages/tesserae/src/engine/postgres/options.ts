@@ -1,7 +1,6 @@
 /** What the factory takes, checked, as the driver takes it. */
 import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "node:tls";
-import type { ClientConfig } from "pg";
 import { TesseraeError } from "../../base/errors.ts";
 import { expandEnvironment, parseServerUrl, redactUrl } from "../address.ts";
 import { quoteIdentifier } from "./ddl.ts";
@@ -28,6 +27,19 @@ export interface PostgresOptions {
   readonly lockTimeoutMs?: number;
 }
 
+/** What `pg` is told. Declared here, so that an application which uses another engine needs no types of `pg` either. */
+export interface DriverConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly user?: string;
+  readonly password?: string;
+  readonly ssl: boolean | ConnectionOptions;
+  readonly application_name: string;
+  readonly keepAlive: boolean;
+  readonly options: string;
+}
+
 export interface PostgresSettings {
   readonly host: string;
   readonly port: number;
@@ -35,7 +47,7 @@ export interface PostgresSettings {
   readonly password: string | undefined;
   readonly database: string;
   readonly schema: string | undefined;
-  readonly client: ClientConfig;
+  readonly client: DriverConfig;
 }
 
 const IDLE_IN_TRANSACTION_MS = 60_000;
@@ -64,7 +76,7 @@ export function readSettings(target: string | PostgresOptions): PostgresSettings
   return { host, port, user, password, database, schema, client: clientConfig(options, host, port) };
 }
 
-function clientConfig(options: PostgresOptions, host: string, port: number): ClientConfig {
+function clientConfig(options: PostgresOptions, host: string, port: number): DriverConfig {
   const { user, password, database, schema, tls = false, applicationName = "tesserae" } = options;
   const {
     idleInTransactionTimeoutMs = IDLE_IN_TRANSACTION_MS,

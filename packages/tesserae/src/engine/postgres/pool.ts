@@ -19,6 +19,7 @@ import type {
 } from "../contract.ts";
 import { PostgresConnection } from "./connection.ts";
 import { isServerError } from "./errors.ts";
+import type { DriverConfig } from "./options.ts";
 import { PostgresSession, type SessionOwner } from "./session.ts";
 
 const CLOSE_TIMEOUT_MS = 10_000;
@@ -43,7 +44,7 @@ export class PostgresDatabase implements Database, SessionOwner {
   #closing: Promise<void> | undefined;
   #drained: (() => void) | undefined;
 
-  constructor(engine: Engine, config: ClientConfig, load: () => Promise<MakeClient>, options: PoolOptions) {
+  constructor(engine: Engine, config: DriverConfig, load: () => Promise<MakeClient>, options: PoolOptions) {
     this.engine = engine;
     this.#config = { ...config, connectionTimeoutMillis: options.connectTimeoutMs };
     this.#load = load;
