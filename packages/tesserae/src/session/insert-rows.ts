@@ -26,7 +26,7 @@ import { checkAssignments, unknownColumn } from "./key-assignment.ts";
 import { mapList, type Visit, withProperty } from "./node-children.ts";
 import { checkFragment, hasStar, unwrap } from "./raw-fragment.ts";
 import { refuseRaw } from "./raw-tokens.ts";
-import { tableName } from "./statement-walk.ts";
+import { tableName } from "./source-walk.ts";
 import type { TenantScope } from "./tenant-scope.ts";
 
 interface Walks {

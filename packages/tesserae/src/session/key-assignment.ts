@@ -6,7 +6,7 @@ import type { ColumnNode, ColumnUpdateNode, OperationNode, ReferenceNode, ValueN
 import { TesseraeError } from "../base/errors.ts";
 import { unwrap } from "./raw-fragment.ts";
 import { refuseRaw } from "./raw-tokens.ts";
-import { type Source, tableName } from "./statement-walk.ts";
+import { type Source, tableName } from "./source-walk.ts";
 import type { TenantScope } from "./tenant-scope.ts";
 
 export function checkAssignments(

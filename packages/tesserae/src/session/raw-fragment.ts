@@ -3,7 +3,7 @@
  * a join of its own, so that it can read only what the query around it reads, and that the filter has bounded. A fragment is refused for what it
  * could mean on any engine, so that a query which passes on one passes on all.
  */
-import type { IdentifierNode, OperationNode, RawNode } from "kysely";
+import type { IdentifierNode, OperationNode, RawNode, ValueNode } from "kysely";
 import type { SchemaModel } from "../schema/model.ts";
 import { refuseRaw, type Token, tokenize } from "./raw-tokens.ts";
 import {
@@ -23,8 +23,29 @@ export interface FragmentRules {
 
 /** Checks one fragment with those nested in it. The nodes in its midst are the caller's to check. */
 export function checkFragment(node: RawNode, schema: SchemaModel, rules: FragmentRules): void {
-  const tokens = tokenize(node);
-  const names = tableNames(schema);
+  const names = knownNames(schema);
+  const passed = rules.commas ? names.passedWithCommas : names.passed;
+  const plain = hasPlainHoles(node);
+  if (plain && passed.has(node.sqlFragments)) return;
+  checkTokens(tokenize(node), names.tables, rules);
+  // The text of a template literal is one frozen list for each place in the source: it is read once.
+  if (plain && Object.isFrozen(node.sqlFragments)) passed.add(node.sqlFragments);
+}
+
+/** Columns and values are written alike wherever they stand: with these alone the text decides. */
+function hasPlainHoles({ sqlFragments, parameters }: RawNode): boolean {
+  for (let i = 0; i < parameters.length && i < sqlFragments.length; i++) {
+    const hole = unwrap(parameters[i] as OperationNode);
+    if (
+      hole.kind !== "ReferenceNode" &&
+      (hole.kind !== "ValueNode" || (hole as ValueNode).immediate === true)
+    )
+      return false;
+  }
+  return true;
+}
+
+function checkTokens(tokens: readonly Token[], names: ReadonlySet<string>, rules: FragmentRules): void {
   /** The open brackets, each with the function that opened it, "" for none. */
   const open: { readonly bracket: string; readonly call: string }[] = [];
   tokens.forEach((token, at) => {
@@ -214,13 +235,22 @@ export function checkAlias(node: RawNode): void {
   if (!good || !listed) throw refuseRaw('an alias that is no plain name; write .as("name")');
 }
 
-const tableNamesOf = new WeakMap<SchemaModel, Set<string>>();
+interface KnownNames {
+  /** Of the schema's tables, in lower case. */
+  readonly tables: ReadonlySet<string>;
+  /** The fragments that were found harmless. */
+  readonly passed: WeakSet<readonly string[]>;
+  readonly passedWithCommas: WeakSet<readonly string[]>;
+}
 
-function tableNames(schema: SchemaModel): Set<string> {
-  let names = tableNamesOf.get(schema);
+const knownNamesOf = new WeakMap<SchemaModel, KnownNames>();
+
+function knownNames(schema: SchemaModel): KnownNames {
+  let names = knownNamesOf.get(schema);
   if (names === undefined) {
-    names = new Set([...schema.tables.keys()].map((name) => name.toLowerCase()));
-    tableNamesOf.set(schema, names);
+    const tables = new Set([...schema.tables.keys()].map((name) => name.toLowerCase()));
+    names = { tables, passed: new WeakSet(), passedWithCommas: new WeakSet() };
+    knownNamesOf.set(schema, names);
   }
   return names;
 }
@@ -232,5 +262,5 @@ function isTableName(name: string, names: ReadonlySet<string>): boolean {
 
 /** True where a name is one of the schema's tables or a control table's, whatever its case. */
 export function isReservedName(name: string, schema: SchemaModel): boolean {
-  return isTableName(name.toLowerCase(), tableNames(schema));
+  return isTableName(name.toLowerCase(), knownNames(schema).tables);
 }

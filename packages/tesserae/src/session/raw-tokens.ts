@@ -23,9 +23,8 @@ const HOLE = "\u0001";
 const SPACE = /[ \t\r\n\f]+/y;
 const WORD = /[A-Za-z_][A-Za-z0-9_]*/y;
 const NUMBER = /0[xX][0-9a-fA-F]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?/y;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: NUL ends a statement for SQLite, and a hole does not belong in a string.
+/** Without NUL, which ends a statement for SQLite, and without a hole. */
 const STRING = /'(?:[^'\\\u0000\u0001]|'')*'/y;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: as above.
 const NAME = /"(?:[^"\\\u0000\u0001]|"")*"/y;
 /** Only a plain name: PostgreSQL would read what stands between as SQL. */
 const BACKTICK_NAME = /`\w+`/y;

@@ -17,7 +17,8 @@ import { InsertRows } from "./insert-rows.ts";
 import { checkAssignments } from "./key-assignment.ts";
 import { checkFragment } from "./raw-fragment.ts";
 import { refuseRaw } from "./raw-tokens.ts";
-import { type Source, StatementWalk, tableName } from "./statement-walk.ts";
+import { type Source, tableName } from "./source-walk.ts";
+import { StatementWalk } from "./statement-walk.ts";
 import type { TenantScope } from "./tenant-scope.ts";
 
 export { checkMainQuery } from "./main-check.ts";

@@ -1,79 +1,40 @@
 /**
- * Derives logical types over a statement's tree: of its expressions, of the values given in it (from what they are compared with, inserted or
- * set into) and of its result's columns. Names are resolved through aliases, CTEs, derived tables and outer queries. What cannot be derived stays
- * undefined; nothing is guessed.
+ * Derives logical types over a statement's tree: which sources its names mean, through aliases, CTEs, derived tables and outer queries, which
+ * columns its result has, and what its values are inserted or set into.
  */
 import type {
-  AggregateFunctionNode,
   AliasNode,
-  AndNode,
-  BinaryOperationNode,
-  CaseNode,
-  CastNode,
-  ColumnNode,
   ColumnUpdateNode,
-  DataTypeNode,
   DeleteQueryNode,
-  FunctionNode,
   IdentifierNode,
   InsertQueryNode,
   JoinNode,
   OperationNode,
-  OperatorNode,
-  PrimitiveValueListNode,
-  RawNode,
   ReferenceNode,
   SelectionNode,
   SelectQueryNode,
   TableNode,
   UpdateQueryNode,
-  ValueListNode,
-  ValueNode,
   WithNode,
 } from "kysely";
-import type { LogicalType } from "../schema/logical-type.ts";
 import type { SchemaModel } from "../schema/model.ts";
-import {
-  arithmeticType,
-  BIGINT,
-  BOOLEAN,
-  castType,
-  comparable,
-  functionType,
-  INT,
-  isArithmetic,
-  isComparison,
-  isPattern,
-  isUnifying,
-  TEXT,
-  takesText,
-  unify,
-} from "./expression-types.ts";
-import { isNode } from "./parameter-order.ts";
-import { unwrap, unwrapOnce } from "./raw-fragment.ts";
-import { rawOperands } from "./raw-operands.ts";
+import { columnName, ExpressionInference, type Type } from "./expression-inference.ts";
+import { unify } from "./expression-types.ts";
+import { unwrap } from "./raw-fragment.ts";
 import { type CteTypes, columnsOf, type TypedColumns, TypeScope } from "./type-scope.ts";
-import { typeMark } from "./typed-expression.ts";
 
-type Type = LogicalType | undefined;
-
-export class TypeInference {
-  /** Of values: one type, or for a PrimitiveValueListNode one for each. */
-  readonly parameters = new Map<OperationNode, readonly Type[]>();
-  /** Of expressions. */
-  readonly types = new Map<OperationNode, LogicalType>();
+export class TypeInference extends ExpressionInference {
   readonly #schema: SchemaModel;
-  #scope = new TypeScope(undefined);
   #ctes: CteTypes | undefined;
 
   constructor(schema: SchemaModel) {
+    super();
     this.#schema = schema;
   }
 
-  /** The columns that the statement gives. `expected`: the types its rows go into. */
-  statement(node: OperationNode, expected: readonly Type[] = []): TypedColumns {
-    const { outerScope, outerCtes } = { outerScope: this.#scope, outerCtes: this.#ctes };
-    this.#scope = new TypeScope(outerScope);
+  override statement(node: OperationNode, expected: readonly Type[] = []): TypedColumns {
+    const { outerScope, outerCtes } = { outerScope: this.scope, outerCtes: this.#ctes };
+    this.scope = new TypeScope(outerScope);
     try {
       switch (node.kind) {
         case "SelectQueryNode":
@@ -85,11 +46,11 @@ export class TypeInference {
         case "DeleteQueryNode":
           return this.#delete(node as DeleteQueryNode);
         default:
-          this.#rest(node, []);
+          this.rest(node, []);
           return [];
       }
     } finally {
-      this.#scope = outerScope;
+      this.scope = outerScope;
       this.#ctes = outerCtes;
     }
   }
@@ -99,7 +60,7 @@ export class TypeInference {
     for (const item of node.from?.froms ?? []) this.#source(item);
     this.#joins(node.joins);
     const columns = this.#selections(node.selections ?? [], expected);
-    this.#rest(node, ["with", "from", "joins", "selections", "setOperations"]);
+    this.rest(node, ["with", "from", "joins", "selections", "setOperations"]);
     let result = columns;
     for (const operation of node.setOperations ?? []) {
       const inner = unwrap(operation.expression);
@@ -136,11 +97,11 @@ export class TypeInference {
   #source(item: OperationNode): void {
     if (item.kind === "TableNode") {
       const name = (item as TableNode).table.identifier.name;
-      this.#scope.add(name, this.#tableColumns(item as TableNode));
+      this.scope.add(name, this.#tableColumns(item as TableNode));
       return;
     }
     if (item.kind !== "AliasNode") {
-      this.#infer(item);
+      this.infer(item);
       return;
     }
     const { node, alias } = item as AliasNode;
@@ -150,8 +111,8 @@ export class TypeInference {
     let columns: TypedColumns = [];
     if (query.kind === "TableNode") columns = this.#tableColumns(query as TableNode);
     else if (query.kind === "SelectQueryNode") columns = this.statement(query);
-    else this.#infer(inner);
-    if (name !== undefined) this.#scope.add(name, columns);
+    else this.infer(inner);
+    if (name !== undefined) this.scope.add(name, columns);
   }
 
   #tableColumns(node: TableNode): TypedColumns {
@@ -163,19 +124,19 @@ export class TypeInference {
 
   #joins(joins: readonly JoinNode[] | undefined): void {
     for (const join of joins ?? []) this.#source(join.table);
-    for (const join of joins ?? []) if (join.on !== undefined) this.#infer(join.on.on);
+    for (const join of joins ?? []) if (join.on !== undefined) this.infer(join.on.on);
   }
 
   #selections(selections: readonly SelectionNode[], expected: readonly Type[] = []): TypedColumns {
     return selections.flatMap(({ selection }, index) => {
       const node = selection as OperationNode;
-      if (node.kind === "SelectAllNode") return this.#scope.all(undefined);
+      if (node.kind === "SelectAllNode") return this.scope.all(undefined);
       if (node.kind === "ReferenceNode") {
         const { column, table } = node as ReferenceNode;
-        if (column.kind === "SelectAllNode") return this.#scope.all(table?.table.identifier.name);
+        if (column.kind === "SelectAllNode") return this.scope.all(table?.table.identifier.name);
       }
       const aliased = node.kind === "AliasNode" ? (node as AliasNode) : undefined;
-      const type = this.#infer(aliased?.node ?? node, expected[index]);
+      const type = this.infer(aliased?.node ?? node, expected[index]);
       const name =
         aliased === undefined ? columnName(unwrap(node)) : (unwrap(aliased.alias) as IdentifierNode).name;
       return [{ name: name ?? "", type }];
@@ -193,13 +154,13 @@ export class TypeInference {
     const values = node.values === undefined ? undefined : unwrap(node.values);
     if (values?.kind === "ValuesNode")
       for (const row of (values as unknown as { readonly values: readonly OperationNode[] }).values)
-        this.#list(row, types);
+        this.list(row, types);
     else if (values !== undefined) this.statement(values, types);
     if (target !== undefined) this.#source(target);
-    this.#scope.add("excluded", columns);
+    this.scope.add("excluded", columns);
     this.#assign(node.onConflict?.updates, columns);
     this.#assign(node.onDuplicateKey?.updates, columns);
-    if (node.onConflict !== undefined) this.#rest(node.onConflict, ["updates"]);
+    if (node.onConflict !== undefined) this.rest(node.onConflict, ["updates"]);
     return this.#selections(node.returning?.selections ?? []);
   }
 
@@ -212,8 +173,8 @@ export class TypeInference {
     for (const { column, value } of updates ?? []) {
       const inner = unwrap(column);
       const name = columnName(inner);
-      const type = columns?.find((entry) => entry.name === name)?.type ?? this.#infer(column);
-      this.#infer(value, type);
+      const type = columns?.find((entry) => entry.name === name)?.type ?? this.infer(column);
+      this.infer(value, type);
     }
   }
 
@@ -227,7 +188,7 @@ export class TypeInference {
     for (const item of node.from?.froms ?? []) this.#source(item);
     this.#joins(node.joins);
     this.#assign(node.updates);
-    this.#rest(node, ["with", "table", "from", "joins", "updates", "returning"]);
+    this.rest(node, ["with", "table", "from", "joins", "updates", "returning"]);
     return this.#selections(node.returning?.selections ?? []);
   }
 
@@ -235,246 +196,7 @@ export class TypeInference {
     this.#with(node.with);
     for (const item of [...node.from.froms, ...(node.using?.tables ?? [])]) this.#source(item);
     this.#joins(node.joins);
-    this.#rest(node, ["with", "from", "using", "joins", "returning"]);
+    this.rest(node, ["with", "from", "using", "joins", "returning"]);
     return this.#selections(node.returning?.selections ?? []);
   }
-
-  /** The expressions in a node's other properties, each for itself. */
-  #rest(node: OperationNode, without: readonly string[]): void {
-    for (const property in node) {
-      if (without.includes(property)) continue;
-      const value = (node as unknown as Record<string, unknown>)[property];
-      if (Array.isArray(value)) {
-        for (const item of value) if (isNode(item)) this.#infer(item);
-      } else if (isNode(value)) this.#infer(value);
-    }
-  }
-
-  #infer(node: OperationNode, expected?: Type): Type {
-    const type = this.#typeOf(node, expected);
-    if (type !== undefined) this.types.set(node, type);
-    return type;
-  }
-
-  #typeOf(node: OperationNode, expected: Type): Type {
-    switch (node.kind) {
-      case "ReferenceNode":
-      case "ColumnNode": {
-        const name = columnName(node);
-        const table = (node as ReferenceNode).table?.table.identifier.name;
-        return name === undefined ? undefined : this.#scope.resolve(name, table);
-      }
-      case "ValueNode":
-        return this.#value(node as ValueNode, expected);
-      case "ValueListNode":
-      case "PrimitiveValueListNode":
-      case "TupleNode":
-        this.#list(node, undefined, expected);
-        return undefined;
-      case "ParensNode":
-        return this.#infer((node as unknown as AliasNode).node, expected);
-      case "RawNode":
-        return this.#raw(node as RawNode, expected);
-      case "BinaryOperationNode":
-        return this.#binary(node as BinaryOperationNode, expected);
-      case "AndNode":
-      case "OrNode":
-        this.#rest(node, []);
-        return BOOLEAN;
-      case "UnaryOperationNode": {
-        const { operator, operand } = node as unknown as {
-          readonly operator: OperatorNode;
-          readonly operand: OperationNode;
-        };
-        const type = this.#infer(operand, expected);
-        return operator.operator === "-" ? type : BOOLEAN;
-      }
-      case "FunctionNode":
-        return this.#call((node as FunctionNode).func, (node as FunctionNode).arguments, expected);
-      case "AggregateFunctionNode": {
-        const { func, aggregated } = node as AggregateFunctionNode;
-        const type = this.#call(func, aggregated, expected);
-        this.#rest(node, ["aggregated"]);
-        return type;
-      }
-      case "CaseNode":
-        return this.#case(node as CaseNode, expected);
-      case "CastNode":
-        return this.#cast(node as CastNode);
-      case "SelectQueryNode":
-        return this.statement(node, [expected])[0]?.type;
-      case "InsertQueryNode":
-      case "UpdateQueryNode":
-      case "DeleteQueryNode":
-        this.statement(node);
-        return undefined;
-      case "SelectModifierNode":
-      case "CommonTableExpressionNameNode":
-      case "ExplainNode":
-        return undefined;
-      default:
-        this.#rest(node, []);
-        return undefined;
-    }
-  }
-
-  #value(node: ValueNode, expected: Type): Type {
-    if (!node.immediate) {
-      if (expected !== undefined) this.parameters.set(node, [expected]);
-      return expected;
-    }
-    const { value } = node;
-    if (typeof value === "boolean") return BOOLEAN;
-    if (typeof value === "string") return TEXT;
-    if (typeof value === "bigint") return BIGINT;
-    return typeof value === "number" && Number.isInteger(value) && Math.abs(value) < 2 ** 31
-      ? INT
-      : undefined;
-  }
-
-  /** A row, or the list of `in`. `types` for each position, else `each` for all; a tuple within takes `types` again. */
-  #list(node: OperationNode, types: readonly Type[] | undefined, each?: Type): void {
-    if (node.kind === "PrimitiveValueListNode") {
-      this.parameters.set(
-        node,
-        (node as PrimitiveValueListNode).values.map((_, index) =>
-          types === undefined ? each : types[index],
-        ),
-      );
-      return;
-    }
-    (node as ValueListNode).values.forEach((value, index) => {
-      this.#infer(value, types === undefined ? each : types[index]);
-    });
-  }
-
-  #binary(node: BinaryOperationNode, expected: Type): Type {
-    const { leftOperand, rightOperand } = node;
-    const operator = node.operator.kind === "OperatorNode" ? (node.operator as OperatorNode).operator : "";
-    if (isArithmetic(operator)) {
-      const [left, right] = this.#mutual(leftOperand, rightOperand, expected);
-      return arithmeticType(operator, left, right);
-    }
-    if (operator === "||") {
-      this.#infer(leftOperand, TEXT);
-      this.#infer(rightOperand, TEXT);
-      return TEXT;
-    }
-    if (operator !== "" && !isComparison(operator)) {
-      this.#rest(node, ["operator"]);
-      return undefined;
-    }
-    const row = unwrap(leftOperand);
-    if (row.kind === "TupleNode" || row.kind === "ValueListNode")
-      this.#rows(row as ValueListNode, rightOperand);
-    else if (isPattern(operator)) {
-      this.#infer(leftOperand, TEXT);
-      this.#infer(rightOperand, TEXT);
-    } else this.#compare(leftOperand, rightOperand);
-    return BOOLEAN;
-  }
-
-  #compare(left: OperationNode, right: OperationNode): void {
-    const bounds = unwrap(right);
-    if (bounds.kind !== "AndNode") {
-      this.#mutual(left, right, undefined);
-      return;
-    }
-    // The bounds of `between`.
-    const type = comparable(this.#infer(left));
-    this.#infer((bounds as AndNode).left, type);
-    this.#infer((bounds as AndNode).right, type);
-  }
-
-  /** Each side's values take the other side's type. */
-  #mutual(left: OperationNode, right: OperationNode, expected: Type): [Type, Type] {
-    const known = this.#infer(left);
-    const other = this.#infer(right, comparable(known) ?? expected);
-    if (known !== undefined) return [known, other];
-    return [this.#infer(left, comparable(other) ?? expected), other];
-  }
-
-  /** `(a, b) in ((1, 2), (3, 4))`, `(a, b) = (1, 2)` */
-  #rows(left: ValueListNode, right: OperationNode): void {
-    const types = left.values.map((value) => comparable(this.#infer(value)));
-    const inner = unwrap(right);
-    if (inner.kind === "SelectQueryNode") this.statement(inner, types);
-    else if (inner.kind === "TupleNode" || inner.kind === "ValueListNode") {
-      for (const item of (inner as ValueListNode).values) {
-        const row = unwrap(item);
-        if (row.kind === "TupleNode" || row.kind === "ValueListNode" || row.kind === "PrimitiveValueListNode")
-          this.#list(row, types);
-      }
-      if (!(inner as ValueListNode).values.some((item) => unwrap(item).kind === "TupleNode"))
-        this.#list(inner, types);
-    } else if (inner.kind === "PrimitiveValueListNode") this.#list(inner, types);
-    else this.#infer(right);
-  }
-
-  #call(func: string, args: readonly OperationNode[], expected: Type): Type {
-    const name = func.slice(func.lastIndexOf(".") + 1).toLowerCase();
-    const own = takesText(name) ? TEXT : undefined;
-    let types = args.map((argument) => this.#infer(argument, own));
-    if (isUnifying(name)) {
-      const common = unify(types) ?? expected;
-      types = args.map((argument, index) => types[index] ?? this.#infer(argument, comparable(common)));
-    }
-    return functionType(name, types);
-  }
-
-  #case(node: CaseNode, expected: Type): Type {
-    const compared = node.value === undefined ? undefined : comparable(this.#infer(node.value));
-    for (const when of node.when ?? []) this.#infer(when.condition, compared);
-    const results = [...(node.when ?? []).map((when) => when.result), node.else].filter(
-      (result) => result !== undefined,
-    );
-    const common = unify(results.map((result) => this.#infer(result)));
-    for (const result of results) if (!this.types.has(result)) this.#infer(result, common ?? expected);
-    return common ?? unify(results.map((result) => this.types.get(result)));
-  }
-
-  #cast(node: CastNode): Type {
-    const { dataType, expression } = node;
-    const name =
-      dataType.kind === "DataTypeNode"
-        ? (dataType as DataTypeNode).dataType
-        : (dataType as RawNode).sqlFragments?.join("");
-    const type = name === undefined ? undefined : castType(name);
-    // The value of a decimal's cast stays text: it is the database that makes a decimal of it.
-    this.#infer(expression, type?.kind === "decimal" ? TEXT : type);
-    return type;
-  }
-
-  #raw(node: RawNode, expected: Type): Type {
-    const mark = typeMark(node);
-    const inner = unwrapOnce(node);
-    if (inner !== node) {
-      const type = this.#infer(inner, mark ?? expected);
-      return mark ?? type;
-    }
-    for (const parameter of holes(node)) this.#infer(parameter);
-    for (const { value, operand } of rawOperands(node)) {
-      const type = isNode(operand)
-        ? this.types.get(operand)
-        : this.#scope.resolve(operand.column, operand.table);
-      if (type !== undefined) this.#infer(value, comparable(type));
-    }
-    return mark;
-  }
-}
-
-/** The nodes written in a fragment's midst. */
-function holes(node: RawNode): OperationNode[] {
-  return node.parameters
-    .slice(0, node.sqlFragments.length)
-    .flatMap((parameter) =>
-      parameter.kind === "RawNode" && typeMark(parameter) === undefined
-        ? holes(parameter as RawNode)
-        : [parameter],
-    );
-}
-
-function columnName(node: OperationNode): string | undefined {
-  const column = node.kind === "ReferenceNode" ? (node as ReferenceNode).column : node;
-  return column.kind === "ColumnNode" ? (column as ColumnNode).column.name : undefined;
 }
