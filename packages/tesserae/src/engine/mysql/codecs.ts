@@ -22,6 +22,7 @@ import {
   stringifyJson,
   uuidToBytes,
 } from "../value-checks.ts";
+import { DecimalParameter } from "./parameter-places.ts";
 
 export function mysqlCodec(type: LogicalType): Codec {
   switch (type.kind) {
@@ -31,7 +32,7 @@ export function mysqlCodec(type: LogicalType): Codec {
       return { encode: checkBigint, decode: readBigint };
     case "decimal":
       return {
-        encode: (value) => checkDecimal(value, type.precision, type.scale),
+        encode: (value) => new DecimalParameter(checkDecimal(value, type.precision, type.scale)),
         decode: (raw) => decodeDecimal(readText(raw), type.scale),
       };
     case "double":

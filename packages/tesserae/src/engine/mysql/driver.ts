@@ -97,9 +97,10 @@ export interface DriverConnection {
 
 export interface Driver {
   createConnection(config: DriverConfig): DriverConnection;
-  /** A parameter with a type of its own; mysql2 would send a bigint as text and any number as a double. */
+  /** Parameters with a type of their own; mysql2 would send a bigint as text and any number as a double. */
   longlong(value: bigint): unknown;
   long(value: number): unknown;
+  decimal(text: string): unknown;
 }
 
 let loading: Promise<Driver> | undefined;
@@ -111,6 +112,7 @@ export function loadDriver(): Promise<Driver> {
       createConnection: (config) => mysql2.createConnection(config) as unknown as DriverConnection,
       longlong: (value) => mysql2.TypedParameter.LONGLONG(value),
       long: (value) => mysql2.TypedParameter.LONG(value),
+      decimal: (text) => mysql2.TypedParameter.NEWDECIMAL(text),
     }),
     (error: unknown) => {
       loading = undefined;

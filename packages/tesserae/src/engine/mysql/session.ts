@@ -16,11 +16,17 @@ import type {
   RowCommand,
 } from "./driver.ts";
 import { isFatal, isNotPreparable } from "./errors.ts";
+import { ANYWHERE, COMPARED, DecimalParameter, type Place, parameterPlaces } from "./parameter-places.ts";
 import { convertRows, readRowsOf } from "./row-parser.ts";
 
 /** Told when the statement is over, before its promise is settled. */
 export interface SessionOwner {
   ended(session: MysqlSession): void;
+}
+
+interface Prepared {
+  readonly statement: DriverStatement;
+  readonly places: readonly Place[];
 }
 
 type Done = (error: Error | null, result: EngineResult | undefined) => void;
@@ -39,7 +45,7 @@ export class MysqlSession {
   /** When it was last put aside, by `performance.now()`. */
   idleSince = 0;
   readonly #driver: Driver;
-  readonly #statements: LruMap<string, DriverStatement>;
+  readonly #statements: LruMap<string, Prepared>;
 
   constructor(client: DriverConnection, driver: Driver, statementCacheEntries: number) {
     this.client = client;
@@ -72,7 +78,7 @@ export class MysqlSession {
   async rows(statement: Statement): Promise<RowCommand> {
     const { sql, parameters, prepare = true } = statement;
     if (!prepare) return this.client.query(sql, this.#textParameters(parameters));
-    const prepared = await new Promise<DriverStatement | undefined>((resolve, reject) => {
+    const prepared = await new Promise<Prepared | undefined>((resolve, reject) => {
       this.#prepare(sql, (error, known) => {
         if (error === null) resolve(known);
         else if (isNotPreparable(error)) resolve(undefined);
@@ -80,7 +86,7 @@ export class MysqlSession {
       });
     });
     if (prepared === undefined) return this.client.query(sql, this.#textParameters(parameters));
-    const command = prepared.execute(this.#binaryParameters(parameters));
+    const command = prepared.statement.execute(this.#binaryParameters(parameters, prepared.places));
     readRowsOf(command);
     return command;
   }
@@ -88,36 +94,46 @@ export class MysqlSession {
   #start(statement: Statement, done: Done): void {
     const { sql, parameters, prepare = true } = statement;
     const finish: Callback = (error, rows, fields) => this.#finish(error, rows, fields, done);
+    const execute = ({ statement, places }: Prepared) =>
+      readRowsOf(statement.execute(this.#binaryParameters(parameters, places), finish));
     try {
       if (!prepare) {
         this.client.query(sql, this.#textParameters(parameters), finish);
         return;
       }
       const known = this.#statements.get(sql);
-      const values = this.#binaryParameters(parameters);
       if (known !== undefined) {
-        readRowsOf(known.execute(values, finish));
+        execute(known);
         return;
       }
       this.#prepare(sql, (error, prepared) => {
-        if (error === null) readRowsOf((prepared as DriverStatement).execute(values, finish));
-        else if (isNotPreparable(error)) this.client.query(sql, this.#textParameters(parameters), finish);
-        else finish(error);
+        try {
+          if (error === null) execute(prepared as Prepared);
+          else if (isNotPreparable(error)) this.client.query(sql, this.#textParameters(parameters), finish);
+          else finish(error);
+        } catch (unsendable) {
+          finish(unsendable as Error);
+        }
       });
     } catch (error) {
       finish(error as Error);
     }
   }
 
-  #prepare(sql: string, done: (error: Error | null, prepared: DriverStatement | undefined) => void): void {
+  #prepare(sql: string, done: (error: Error | null, prepared: Prepared | undefined) => void): void {
     const known = this.#statements.get(sql);
     if (known !== undefined) {
       done(null, known);
       return;
     }
-    this.client.prepare(sql, (error, prepared) => {
-      if (error === null) this.#statements.set(sql, prepared);
-      done(error, prepared);
+    this.client.prepare(sql, (error, statement) => {
+      if (error !== null) {
+        done(error, undefined);
+        return;
+      }
+      const prepared = { statement, places: parameterPlaces(sql) };
+      this.#statements.set(sql, prepared);
+      done(null, prepared);
     });
   }
 
@@ -165,14 +181,21 @@ export class MysqlSession {
     };
   }
 
-  /** mysql2 would send a bigint as text and any number as a double: both count wrong beyond 2^53 in an expression. */
-  #binaryParameters(parameters: readonly unknown[]): unknown[] {
+  /** See parameter-places.ts. */
+  #binaryParameters(parameters: readonly unknown[], places: readonly Place[]): unknown[] {
     const values = new Array<unknown>(parameters.length);
     for (let i = 0; i < parameters.length; i++) {
       const value = parameters[i];
-      if (typeof value === "bigint") values[i] = this.#driver.longlong(value);
-      else if (typeof value === "number" && Number.isSafeInteger(value)) values[i] = this.#integer(value);
-      else values[i] = value instanceof Uint8Array ? asBuffer(value) : value;
+      const place = places[i] ?? ANYWHERE;
+      if (typeof value === "bigint") {
+        values[i] = place === ANYWHERE ? this.#driver.longlong(value) : value.toString();
+      } else if (typeof value === "number") {
+        values[i] = place === ANYWHERE && Number.isSafeInteger(value) ? this.#integer(value) : value;
+      } else if (value instanceof DecimalParameter) {
+        values[i] = place <= COMPARED ? this.#driver.decimal(value.text) : value.text;
+      } else {
+        values[i] = value instanceof Uint8Array ? asBuffer(value) : value;
+      }
     }
     return values;
   }
