@@ -7,7 +7,7 @@ import type { FunctionNode, OperationNode, QueryNode, RawNode, RootOperationNode
 import { TesseraeError } from "../base/errors.ts";
 import type { SchemaModel } from "../schema/model.ts";
 import type { CteScope } from "./expression-walk.ts";
-import { tableName } from "./statement-walk.ts";
+import { tableName } from "./source-walk.ts";
 
 const TABLE_IN_RAW = /\b(?:from|join|into|update|table)\s+["`]?(\w+)/gi;
 
