@@ -3,7 +3,11 @@
  * InnoDB holds to the end of the transaction, and not less: `rollback to savepoint` keeps it too. A freeze needs that row exclusively, so it waits for
  * the key's writers, and what comes after it reads the new state.
  *
- * What a write costs here is what it costs MariaDB to run one SELECT by primary key inside a trigger (some 8 µs where the read itself takes 1). So
+ * What a write costs here is what it costs MariaDB to run one SELECT by primary key inside a trigger: 8 µs in a loop on the server, where the read itself takes 1, and
+ * several times that where client and server share a core's caches. Single rows go in at 0.83 of an unguarded table's rate over one connection, 0.71 over eight (MariaDB 10.11,
+ * a flush at each commit, two threads of one core for both sides), 100 rows a statement at 0.75. Every form of the SELECT costs the same, and opening the tables of statements that
+ * do not run costs nearly nothing; an empty trigger costs 0.91 to 0.96 already. A foreign key to a table of open keys takes the same lock for nothing (0.98), but knows no ranges, no log,
+ * no `set foreign_key_checks = 0`, and no updates and deletes. So
  * - the usual case, a point in state `here`, is one expression; everything else stands behind it in the same body. It takes part only when
  *   it runs; procedures and more triggers would be opened and locked for each statement.
  * - within one statement a key is looked up once: its value and the statement's clock (`@@timestamp`, to the microsecond) are remembered in session variables.
