@@ -1,12 +1,5 @@
 /** A pooled connection as Kysely's, and Kysely's driver over it: transactions and savepoints go to the engine's own calls. */
-import type {
-  CompiledQuery,
-  DatabaseConnection,
-  Driver,
-  QueryResult,
-  RootOperationNode,
-  TransactionSettings,
-} from "kysely";
+import type { CompiledQuery, DatabaseConnection, Driver, QueryResult, TransactionSettings } from "kysely";
 import { TesseraeError } from "../base/errors.ts";
 import type { Connection } from "../engine/contract.ts";
 import { toEngineError } from "../engine/engine-error.ts";
@@ -69,9 +62,14 @@ export class RoutedConnection implements DatabaseConnection {
     }
   }
 
+  /** Every executor hands over its own compiled queries; anything else has passed no session's check. */
   #planned(compiled: CompiledQuery): Planned {
     if (compiled instanceof RoutedQuery) return compiled.plannedFor(this.target.kit);
-    return this.target.kit.compile(compiled.query as RootOperationNode, compiled.queryId);
+    throw new TesseraeError(
+      "RAW_REFUSED",
+      "A statement reached a connection past its session. Execute it on the session: fed.at(key).executeQuery(…), or fed.at(key).unfiltered() for raw SQL.",
+      this.target.place,
+    );
   }
 
   #failed(error: unknown, sql: string): TesseraeError {

@@ -119,6 +119,16 @@ forEachEngine((engine) => {
       expect(rows.filter((row) => (row as { user_id: bigint }).user_id === bob.id)).toEqual([]);
     });
 
+    it("gives the filter away to nobody who reaches for the connection", async () => {
+      const { fed } = opened;
+      const executor = fed.at(ada.id).getExecutor();
+      await refused("RAW_REFUSED", () =>
+        executor.provideConnection((connection) =>
+          connection.executeQuery(CompiledQuery.raw("select * from dots")),
+        ),
+      );
+    });
+
     it("lets plugins work over the filter", async () => {
       const { fed } = opened;
       const camel = fed.at(ada.id).withPlugin(new CamelCasePlugin());

@@ -255,6 +255,11 @@ describe("defineSchema", () => {
       () => defineSchema({ key: bigint(), federations: { a: bigint() }, tables: {} } as never),
       "SCHEMA_KEY_TYPE",
     ],
+    [
+      "a federation name too long for its control tables",
+      () => defineSchema({ federations: { ["f".repeat(41)]: bigint() }, tables: {} }),
+      "SCHEMA_NAME_INVALID",
+    ],
     ["no federations", () => defineSchema({ federations: {}, tables: {} }), "SCHEMA_KEY_TYPE"],
   ])("refuses %s", (_, define, code, table, column) => {
     const seen = refusal(define);
