@@ -9,15 +9,12 @@ import type { ColumnModel, FederationModel, ForeignKeyModel, SchemaModel, TableM
 /** InnoDB's limit on an index's bytes, with four bytes a character: the narrowest of the engines. */
 const INDEX_BYTES_MAX = 3072;
 const NAME_LENGTH_MAX = 60;
-/** `tesserae_residence_` and the like stand before a federation's name; MySQL's names end at 64 characters. */
-const FEDERATION_NAME_LENGTH_MAX = 40;
 /** A federation's name is part of its control tables' names, which must fit too. */
 const FEDERATION_NAME_LENGTH_MAX = 40;
 const NAME_SHAPE = /^[a-z][a-z0-9_]*$/i;
 const RESERVED_PREFIX = "tesserae_";
 
 export function checkName(name: string, place: ErrorPlace): void {
-  const lengthMax = place.federation === undefined ? NAME_LENGTH_MAX : FEDERATION_NAME_LENGTH_MAX;
   const lengthMax = place.federation === undefined ? NAME_LENGTH_MAX : FEDERATION_NAME_LENGTH_MAX;
   const problem = !NAME_SHAPE.test(name)
     ? "must begin with a letter and hold letters, digits and underscores only"
