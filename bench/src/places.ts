@@ -39,9 +39,16 @@ export interface PlacesBench {
   freshId(): number;
 }
 
+/** `shipped`: the server flushes at each commit; `relaxed`: about once a second. SQLite has the first only. */
+export type Durability = "shipped" | "relaxed";
+
 /** Main is the one shard, in poor man's mode; the bare driver uses the same database and tables. */
-export async function openPlaces(context: BenchContext, engine: BenchEngine): Promise<PlacesBench> {
-  const [url] = (await context.databases(engine, 1, { speed: true })) as [string];
+export async function openPlaces(
+  context: BenchContext,
+  engine: BenchEngine,
+  durability: Durability,
+): Promise<PlacesBench> {
+  const [url] = (await context.databases(engine, 1, { speed: durability === "relaxed" })) as [string];
   const fed = await federate({ schema: placesSchema, main: url, pool: { connectionsMax: POOL_SIZE } });
   context.onEnd(() => fed.close());
   await fed.schema.apply();

@@ -20,7 +20,7 @@ export default defineBench({
   async setup(context) {
     const cases: Case[] = [];
     for (const engine of ENGINES) {
-      const places = await openPlaces(context, engine);
+      const places = await openPlaces(context, engine, "relaxed");
       for (const count of [8, 32]) cases.push(...casesFor(places, count));
     }
     return { cases };
