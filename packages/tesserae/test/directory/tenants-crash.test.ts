@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { forEachEngine } from "@tesserae/test-support";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { DirectoryRows } from "../../src/directory/directory-rows.ts";
 import { KeyCodec } from "../../src/directory/key-codec.ts";
 import { ResidenceRows } from "../../src/directory/residence-rows.ts";
@@ -170,6 +170,8 @@ forEachEngine((engine) => {
         point: "purging:batch",
         signal: "SIGSTOP",
       });
+      // A stopped process would outlive a test that fails.
+      onTestFinished(() => void child.kill("SIGKILL"));
       const exited = once(child, "exit");
       while ((await here.tenants.where(1n)).state !== "purging")
         await new Promise((resolve) => setTimeout(resolve, 5));
