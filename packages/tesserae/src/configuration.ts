@@ -82,3 +82,51 @@ export function poolOptions(given: Partial<PoolOptions> | undefined): PoolOption
   }
   return options;
 }
+
+/** Every option of a configuration; a misspelt one is refused instead of ignored. */
+const OPTIONS: Readonly<Record<keyof FederationConfig, true>> = {
+  schema: true,
+  main: true,
+  replicas: true,
+  shards: true,
+  tickets: true,
+  poorMans: true,
+  chooser: true,
+  placement: true,
+  pool: true,
+  controlConnectionsMax: true,
+  directory: true,
+  ticketing: true,
+  budget: true,
+  statementPlansMax: true,
+};
+
+/** CONFIG_INVALID for what TypeScript would have refused: a schema that is none, and options that do not exist. */
+export function checkConfig(config: unknown): void {
+  if (typeof config !== "object" || config === null) {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      'federate() takes a configuration: federate({ schema, main: sqlite("app.db") }).',
+    );
+  }
+  const { schema, placement } = config as { schema?: { model?: { tables?: unknown } }; placement?: unknown };
+  if (!(schema?.model?.tables instanceof Map)) {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      "The configuration has no schema. Give what defineSchema(…) returned: federate({ schema, main: … }).",
+    );
+  }
+  const unknown = Object.keys(config).find((name) => !(name in OPTIONS));
+  if (unknown !== undefined) {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `The configuration has an option "${unknown}", which does not exist. Known: ${Object.keys(OPTIONS).join(", ")}.`,
+    );
+  }
+  if (placement !== undefined && placement !== "explicit" && placement !== "onFirstUse") {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `placement is ${JSON.stringify(placement)}. It is "explicit" or "onFirstUse".`,
+    );
+  }
+}

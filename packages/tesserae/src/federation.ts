@@ -4,12 +4,13 @@
  */
 import type { Kysely } from "kysely";
 import { isTesseraeError, TesseraeError } from "./base/errors.ts";
-import { engineFromUrl, type FederationConfig, poolOptions } from "./configuration.ts";
+import { checkConfig, engineFromUrl, type FederationConfig, poolOptions } from "./configuration.ts";
 import { ChangeFeed } from "./directory/change-feed.ts";
 import { leastLoaded, resolveChooser, type ShardChooser } from "./directory/choosers.ts";
 import { mainControlTables } from "./directory/control-tables.ts";
 import { checkControlVersion } from "./directory/control-version.ts";
 import { Directory } from "./directory/directory.ts";
+import { ShardIdentities } from "./directory/shard-identity.ts";
 import { TenantRegistry } from "./directory/tenants.ts";
 import type { Database, Engine, PoolOptions, PoolStats } from "./engine/contract.ts";
 import { ControlStore } from "./engine/control-store.ts";
@@ -24,8 +25,9 @@ import { checkEngines, refuseWhatCannotRunYet } from "./schema-on-engines.ts";
 import { MainBinding } from "./session/bindings.ts";
 import { DialectKit } from "./session/dialect-kit.ts";
 import type { FederationRoutes, RouteAnswer, RouteSource } from "./session/key-routes.ts";
+import { openTransaction } from "./session/open-transaction.ts";
 import { openSession } from "./session/sessions.ts";
-import type { Target } from "./session/target.ts";
+import type { Readiness, Target } from "./session/target.ts";
 import { type ApplyResult, Synchronizer } from "./synchronizer/synchronizer.ts";
 import { ticketSequences } from "./tickets/sequences.ts";
 import { TableTicketSource } from "./tickets/ticket-source.ts";
@@ -93,10 +95,12 @@ export class Federation<S extends Schema = Schema> {
   readonly #topology: Topology<Engine>;
   readonly #databases: Databases;
   readonly #budget: readonly ServerBudget[];
+  readonly #identities: ShardIdentities;
   // biome-ignore lint/suspicious/noExplicitAny: `in` gives each its own types.
   readonly #handles: ReadonlyMap<string, FederationHandle<any, any>>;
 
   constructor(config: FederationConfig<S>) {
+    checkConfig(config);
     const model = config.schema.model;
     const pool = poolOptions(config.pool);
     this.#topology = parseTopology<Engine>(config, engineFromUrl);
@@ -119,6 +123,7 @@ export class Federation<S extends Schema = Schema> {
       database: main,
       kit: kits.of(main),
       place: { cluster: "main" },
+      readiness: ALWAYS_READY,
     };
     this.main = openSession(new MainBinding(mainTarget, model, "main"));
     this.replica = openSession(new MainBinding(mainTarget, model, "replicas"));
@@ -135,23 +140,35 @@ export class Federation<S extends Schema = Schema> {
       isMain,
       database: shards.get(id) as Database,
     }));
-    this.references = new References(model, main, listed);
+    this.references = new References(model, main, listed, refuseInTransaction);
+    const identities = new ShardIdentities({
+      control,
+      federations: [...model.federations.values()],
+      shardDatabase: (id) => shards.get(id) as Database,
+    });
     const synchronizer = new Synchronizer({
       schema: model,
       main,
       control,
       shards: listed,
       mainControlTables: mainControlTables(model.federations.values()),
+      identities,
     });
-    this.schema = { apply: () => synchronizer.apply() };
-    this.#handles = openHandles(
-      config,
-      model,
-      this.#databases,
+    this.schema = {
+      async apply() {
+        refuseInTransaction("schema.apply");
+        return synchronizer.apply();
+      },
+    };
+    this.#identities = identities;
+    this.#handles = openHandles(config, {
+      schema: model,
+      databases: this.#databases,
       kits,
-      store,
-      this.#topology.poorMans.federation,
-    );
+      control: store,
+      isOnlyShard: this.#topology.poorMans.federation,
+      identities,
+    });
   }
 
   /** A Kysely instance for one key of the schema's one federation. See `FederationHandle.at`. */
@@ -206,17 +223,27 @@ export class Federation<S extends Schema = Schema> {
     const [onMain, onControl, ...onShards] = await Promise.all([
       probeDatabase("main", main),
       probeDatabase("control", control),
-      ...[...shards].map(([id, database]) => probeDatabase(`shard ${id}`, database)),
+      ...[...shards].map(([id, database]) => this.#probeShard(id, database)),
     ]);
     const counts = onControl.error === undefined ? await this.#countTenants() : undefined;
+    const ids = [...shards.keys()];
+    const countOf = (probe: DatabaseProbe, id: number) =>
+      probe.error !== undefined || counts === undefined ? undefined : (counts.get(id) ?? 0);
     return [
       onMain,
       onControl,
-      ...onShards.map((probe, index) => ({
-        ...probe,
-        tenants: counts?.get([...shards.keys()][index] as number) ?? (counts === undefined ? undefined : 0),
-      })),
+      ...onShards.map((probe, index) => ({ ...probe, tenants: countOf(probe, ids[index] as number) })),
     ];
+  }
+
+  /** A database that answers may still be another shard's. */
+  async #probeShard(id: number, database: Database): Promise<DatabaseProbe> {
+    const probe = await probeDatabase(`shard ${id}`, database);
+    if (probe.error !== undefined) return probe;
+    const error = await this.#identities.verify(id).catch((failure: unknown) => failure);
+    return isTesseraeError(error, "SHARD_IDENTITY")
+      ? { ...probe, error: `${error.code}: ${error.message}` }
+      : probe;
   }
 
   /** Waits for work under way, then closes every connection. Idempotent; afterwards every call is refused with CLOSED. */
@@ -326,13 +353,18 @@ function openDatabases(
   return { main, control, shards };
 }
 
+interface HandleSources {
+  readonly schema: SchemaModel;
+  readonly databases: Databases;
+  readonly kits: Kits;
+  readonly control: ControlStore;
+  readonly isOnlyShard: boolean;
+  readonly identities: ShardIdentities;
+}
+
 function openHandles<S extends Schema>(
   config: FederationConfig<S>,
-  schema: SchemaModel,
-  databases: Databases,
-  kits: Kits,
-  control: ControlStore,
-  isOnlyShard: boolean,
+  { schema, databases, kits, control, isOnlyShard, identities }: HandleSources,
 ): Map<string, FederationHandle<unknown, KeyValue>> {
   const feed = new ChangeFeed({ control, leaseMs: config.directory?.leaseMs });
   const shards = new Map<number, Target>(
@@ -344,6 +376,7 @@ function openHandles<S extends Schema>(
         database,
         kit: kits.of(database),
         place: { cluster: "shards", shard: id },
+        readiness: new ShardReadiness(() => identities.verify(id)),
       },
     ]),
   );
@@ -362,6 +395,8 @@ function openHandles<S extends Schema>(
       tables: [...schema.tables.values()].filter((table) => table.federation === federation.name),
       shards: [...databases.shards.keys()],
       shardDatabase: (id) => databases.shards.get(id) as Database,
+      shardGate: (id) => identities.verify(id),
+      beforeChange: refuseInTransaction,
       chooser: chooserFor(config.chooser, federation.name),
     });
     const routes: FederationRoutes = {
@@ -375,6 +410,33 @@ function openHandles<S extends Schema>(
     return new FederationHandle<unknown, KeyValue>({ schema, federation, directory, tenants, routes });
   };
   return new Map([...schema.federations.values()].map((federation) => [federation.name, open(federation)]));
+}
+
+const ALWAYS_READY: Readiness = { ready: true, wait: async () => {} };
+
+class ShardReadiness implements Readiness {
+  ready = false;
+  readonly #verify: () => Promise<void>;
+
+  constructor(verify: () => Promise<void>) {
+    this.#verify = verify;
+  }
+
+  async wait(): Promise<void> {
+    await this.#verify();
+    this.ready = true;
+  }
+}
+
+/** What works on several databases cannot be part of a transaction on one; on an embedded database it would wait for the caller's own lock. */
+function refuseInTransaction(operation: string): void {
+  const open = openTransaction();
+  if (open === undefined) return;
+  throw new TesseraeError(
+    "TRANSACTION_OPEN",
+    `${operation} works on several databases and cannot be part of the transaction that is open on ${open.target.name}. Call it before the transaction, or after it.`,
+    { ...open.target.place, operation },
+  );
 }
 
 function chooserFor(input: FederationConfig["chooser"], federation: string): ShardChooser {

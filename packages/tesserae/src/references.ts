@@ -25,8 +25,16 @@ export class References {
   readonly #schema: SchemaModel;
   readonly #main: Database;
   readonly #shards: readonly ReferenceShard[];
+  readonly #beforePublish: (operation: string) => void;
 
-  constructor(schema: SchemaModel, main: Database, shards: readonly ReferenceShard[]) {
+  /** `beforePublish` refuses the call where it cannot work. */
+  constructor(
+    schema: SchemaModel,
+    main: Database,
+    shards: readonly ReferenceShard[],
+    beforePublish: (operation: string) => void,
+  ) {
+    this.#beforePublish = beforePublish;
     this.#schema = schema;
     this.#main = main;
     this.#shards = shards;
@@ -34,6 +42,7 @@ export class References {
 
   /** Copies reference tables from main to every shard: all of them, or those named. The rows of one table are held in memory. */
   async publish(...names: string[]): Promise<PublishedTable[]> {
+    this.#beforePublish("references.publish");
     const published: PublishedTable[] = [];
     for (const table of this.#tables(names)) {
       const rows = await this.#read(table);

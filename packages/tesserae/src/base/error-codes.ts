@@ -12,6 +12,7 @@ const catalogue = {
     retryable: false,
     summary: "A shard chooser that is none, or whose settings make no sense.",
   },
+  CLI_USAGE: { retryable: false, summary: "A command line that is none: an unknown command or option." },
   CLOSED: { retryable: false, summary: "The federation was closed; no more work is taken." },
   COLUMN_UNKNOWN: {
     retryable: false,
@@ -141,6 +142,10 @@ const catalogue = {
     retryable: false,
     summary: "A column's type, length, precision or default is out of bounds.",
   },
+  SCHEMA_DEFINITION_INVALID: {
+    retryable: false,
+    summary: "The schema's definition is not of the expected form.",
+  },
   SCHEMA_FEDERATION_UNKNOWN: {
     retryable: false,
     summary: "A table names a federation that the schema does not define.",
@@ -195,6 +200,10 @@ const catalogue = {
     summary: "A table of the schema's name exists that this library did not make.",
   },
   SERIALIZATION: { retryable: true, summary: "The transaction could not be serialized with others." },
+  SHARD_IDENTITY: {
+    retryable: false,
+    summary: "A database is not the shard that the configuration says it is.",
+  },
   SHARD_UNKNOWN: { retryable: false, summary: "A shard that the configuration does not have." },
   STATEMENT_REFUSED: {
     retryable: false,
@@ -222,6 +231,10 @@ const catalogue = {
     summary: "A ticket sequence that neither the schema nor the options name.",
   },
   TRANSACTION_NESTED: { retryable: false, summary: "A transaction was begun inside an open one." },
+  TRANSACTION_OPEN: {
+    retryable: false,
+    summary: "A call that works on several databases was made inside an open transaction.",
+  },
   TRANSACTION_OTHER_KEY: {
     retryable: false,
     summary: "A statement of another key inside an open transaction, where main is the one shard.",

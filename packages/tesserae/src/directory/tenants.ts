@@ -38,6 +38,10 @@ export interface TenantRegistryOptions {
   /** All shards, in rising order. */
   readonly shards: readonly number[];
   shardDatabase(shard: number): Database;
+  /** Passed before the first statement on a shard. */
+  readonly shardGate?: ((shard: number) => Promise<void>) | undefined;
+  /** Called before anything that adds or removes keys: refuses it where it cannot work. */
+  readonly beforeChange?: ((operation: string) => void) | undefined;
   readonly chooser: ShardChooser;
   /** Rows deleted in one transaction of `remove(key, { rows: "delete" })`. Default 500. */
   readonly purgeBatchRows?: number | undefined;
@@ -103,6 +107,7 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
    * KEY_NULL, KEY_TYPE, SHARD_UNKNOWN, TENANT_ELSEWHERE (with `shard`, when it lives on another), TENANT_BUSY.
    */
   async add(key: Key, options: AddOptions = {}): Promise<TenantPlace<Key>> {
+    this.#options.beforeChange?.("tenants.add");
     const checked = this.#keys.check(key);
     const { shard } = options;
     if (shard !== undefined) this.#checkShard(shard, checked);
@@ -125,6 +130,7 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
     range: { readonly low?: Key | null; readonly high?: Key | null },
     options: { readonly shard: number },
   ): Promise<RangePlace<Key>> {
+    this.#options.beforeChange?.("tenants.addRange");
     const low =
       range.low === undefined || range.low === null ? this.#keys.smallest : this.#keys.check(range.low);
     const high = range.high === undefined || range.high === null ? null : this.#keys.check(range.high);
@@ -136,6 +142,7 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
         this.#place("tenants.addRange"),
       );
     }
+    await this.#options.shardGate?.(options.shard);
     const deadline = this.#deadline();
     for (;;) {
       const claim = await claimRangeAdmission(this.#parts, low, high, options.shard);
@@ -182,6 +189,7 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
    * TENANT_NOT_EMPTY when there are any, and nothing has changed. Removing a removed key does nothing. KEY_UNKNOWN, TENANT_BUSY.
    */
   async remove(key: Key, options: RemoveOptions = {}): Promise<void> {
+    this.#options.beforeChange?.("tenants.remove");
     const checked = this.#keys.check(key);
     const deleteRows = options.rows === "delete";
     const deadline = this.#deadline();
@@ -196,7 +204,8 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
         await this.#awaitRest(row, deadline);
         continue;
       }
-      // Asked before anything changes: the usual refusal stops nobody.
+      // Asked before anything changes: the usual refusals stop nobody.
+      await this.#options.shardGate?.(row.shard);
       if (!deleteRows) await this.#refuseRows(checked, row.shard);
       const claimed = await claimRemoval(this.#parts, checked, row);
       if (claimed === undefined) continue;
@@ -244,6 +253,7 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
         continue;
       }
       chosen ??= await this.#choose(key);
+      await this.#options.shardGate?.(chosen);
       const claim = await claimAdmission(this.#parts, key, chosen, demanded !== undefined);
       if (claim.kind === "blocked") await this.#awaitRest(claim.by, deadline);
       if (claim.kind === "elsewhere")
@@ -314,11 +324,10 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
     if (shard === undefined) {
       const { federation, tables, shards } = this.#options;
       if (!shards.includes(id)) throw this.#unknownShard(id, undefined);
-      const store = new ControlStore(this.#options.shardDatabase(id), {
-        cluster: "shards",
-        shard: id,
-        federation: federation.name,
-      });
+      const place = { cluster: "shards", shard: id, federation: federation.name };
+      const { shardGate } = this.#options;
+      const gate = shardGate === undefined ? undefined : () => shardGate(id);
+      const store = new ControlStore(this.#options.shardDatabase(id), place, gate);
       shard = {
         residences: new ResidenceRows(id, store, federation, this.#keys),
         rows: new TenantRows(store, tables),

@@ -3,6 +3,7 @@
  * is checked here, so that a schema which passes can be spread over many servers without a change. The rules are in `rules.ts`.
  */
 import { TesseraeError } from "../base/errors.ts";
+import { Column } from "./column.ts";
 import {
   type ColumnModel,
   DEFAULT_FEDERATION,
@@ -59,6 +60,7 @@ export function defineSchema(definition: {
   readonly federations?: Readonly<Record<string, KeyColumn>>;
   readonly tables: Tables;
 }): Schema {
+  checkDefinition(definition);
   const federations = readFederations(definition);
   const unordered = new Map<string, TableModel>();
   for (const [name, table] of Object.entries(definition.tables)) {
@@ -81,6 +83,53 @@ export function defineSchema(definition: {
     $tables: definition.tables,
     $federations: definition.federations ?? { default: definition.key as KeyColumn },
   });
+}
+
+const TABLE_OPTIONS: ReadonlySet<string> = new Set([
+  "primaryKey",
+  "indexes",
+  "unique",
+  "foreignKeys",
+  "federation",
+]);
+
+/** What TypeScript refuses, for callers without it: a misspelt option would otherwise be ignored. */
+function checkDefinition(definition: Readonly<Record<string, unknown>>): void {
+  const stray = Object.keys(definition).find(
+    (name) => name !== "key" && name !== "federations" && name !== "tables",
+  );
+  if (stray !== undefined)
+    throw invalid(`defineSchema takes key or federations, and tables; it knows no "${stray}".`);
+  if (typeof definition["tables"] !== "object" || definition["tables"] === null)
+    throw invalid("defineSchema needs tables: { … }.");
+  for (const [name, table] of Object.entries(
+    definition["tables"] as Readonly<Record<string, Partial<TableDefinition>>>,
+  )) {
+    if (table?.columns === undefined || table.options === undefined) {
+      throw invalid(
+        `Table "${name}" is no table. Make it with global(…), reference(…) or federated(…).`,
+        name,
+      );
+    }
+    const option = Object.keys(table.options).find((key) => !TABLE_OPTIONS.has(key));
+    if (option !== undefined)
+      throw invalid(
+        `Table "${name}" has an option "${option}", which does not exist. Known: ${[...TABLE_OPTIONS].join(", ")}.`,
+        name,
+      );
+    for (const [column, value] of Object.entries<unknown>(table.columns)) {
+      if (!(value instanceof Column))
+        throw invalid(
+          `Column "${column}" of table "${name}" is no column. Write ${column}: text(64), bigint(), …`,
+          name,
+          column,
+        );
+    }
+  }
+}
+
+function invalid(message: string, table?: string, column?: string): TesseraeError {
+  return new TesseraeError("SCHEMA_DEFINITION_INVALID", message, { table, column });
 }
 
 function readFederations(definition: {

@@ -58,11 +58,13 @@ export class KeyRoutes {
 
   route(): RoutedTarget | Promise<RoutedTarget> {
     const answer = this.#shared.source.locate(this.key);
-    return answer instanceof Promise ? answer.then((late) => this.#routed(late)) : this.#routed(answer);
+    return answer instanceof Promise
+      ? answer.then((late) => whenReady(this.#routed(late)))
+      : whenReady(this.#routed(answer));
   }
 
   async reroute(refused: RoutedTarget): Promise<RoutedTarget | undefined> {
-    const now = this.#routed(await this.#shared.source.refresh(this.key));
+    const now = await whenReady(this.#routed(await this.#shared.source.refresh(this.key)));
     return now.target === refused.target && now.epoch === refused.epoch ? undefined : now;
   }
 
@@ -84,4 +86,9 @@ export class KeyRoutes {
       { ...this.place, shard: answer.shard },
     );
   }
+}
+
+function whenReady(routed: RoutedTarget): RoutedTarget | Promise<RoutedTarget> {
+  const { readiness } = routed.target;
+  return readiness.ready ? routed : readiness.wait().then(() => routed);
 }

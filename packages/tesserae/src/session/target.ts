@@ -13,6 +13,14 @@ export interface Target {
   readonly database: Database;
   readonly kit: DialectKit;
   readonly place: ErrorPlace;
+  /** What must be known of the database before its first statement. */
+  readonly readiness: Readiness;
+}
+
+export interface Readiness {
+  /** True once `wait` has passed: the usual case, asked for at each statement. */
+  readonly ready: boolean;
+  wait(): Promise<void>;
 }
 
 /** A target for one key, at the epoch of the directory's answer. */

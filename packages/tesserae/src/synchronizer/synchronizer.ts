@@ -4,6 +4,7 @@
  * both. Everything is looked at before anything is written.
  */
 import type { ErrorPlace } from "../base/errors.ts";
+import type { ShardIdentities } from "../directory/shard-identity.ts";
 import type { Database } from "../engine/contract.ts";
 import { shardControlTables } from "../engine/control-tables.ts";
 import type { SchemaModel, TableModel } from "../schema/model.ts";
@@ -29,6 +30,7 @@ export interface SynchronizerOptions {
   readonly shards: readonly SynchronizedShard[];
   /** Main's own control tables: the directory's, the tickets'. */
   readonly mainControlTables: readonly TableModel[];
+  readonly identities: ShardIdentities;
 }
 
 /** What one run created, and where. */
@@ -54,12 +56,15 @@ export class Synchronizer {
     const places = this.#places();
     // Everything is looked at before anything is written: a refusal on one database leaves the others as they were.
     await Promise.all(places.map((entry) => missingPieces(entry)));
+    const { shards, identities } = this.#options;
+    await Promise.all(shards.map(({ id }) => identities.check(id)));
     const created: AppliedPiece[] = [];
     // Main first: a shard is of no use without its directory.
     for (const entry of places) {
       const { cluster, shard } = entry.place;
       for (const piece of await createMissing(entry))
         created.push({ ...piece, cluster: cluster as "main" | "shards", shard });
+      if (shard !== undefined) await identities.claim(shard);
     }
     return { created };
   }

@@ -194,6 +194,45 @@ forEachEngine((engine) => {
       );
     });
 
+    it("knows which database is which shard, and serves nobody from the wrong one", async () => {
+      const [main, a, b] = (await fresh(3)) as [string, string, string];
+      const right = await open({ schema: dotsSchema, main, shards: { 1: a, 2: b } });
+      await right.schema.apply();
+      const ada = await addUser(right, "ada", 1);
+      const swapped = await open({ schema: dotsSchema, main, shards: { 1: b, 2: a } });
+      await refused("SHARD_IDENTITY", () => swapped.at(ada.id).selectFrom("sheets").selectAll().execute());
+      await refused("SHARD_IDENTITY", () => swapped.tenants.remove(ada.id, { rows: "delete" }));
+      await refused("SHARD_IDENTITY", () => swapped.schema.apply());
+      expect((await swapped.probe()).find(({ name }) => name === "shard 1")?.error).toContain(
+        "SHARD_IDENTITY",
+      );
+      const lost = await open({ schema: dotsSchema, main });
+      await refused("SHARD_IDENTITY", () => lost.schema.apply());
+      expect((await right.tenants.where(ada.id)).state).toBe("active");
+      expect(await right.at(ada.id).selectFrom("sheets").select("id").execute()).toEqual([{ id: ada.sheet }]);
+    });
+
+    it("refuses an empty database for a number that has keys", async () => {
+      const [main, next] = (await fresh(2)) as [string, string];
+      const before = await open({ schema: dotsSchema, main });
+      await before.schema.apply();
+      const ada = await addUser(before, "ada");
+      const after = await open({ schema: dotsSchema, main, shards: { 1: next } });
+      expect((await refused("SHARD_IDENTITY", () => after.schema.apply())).message).toContain('1: "main"');
+      await refused("SCHEMA_NOT_APPLIED", () => after.at(ada.id).selectFrom("sheets").selectAll().execute());
+    });
+
+    it("refuses work on several databases inside a transaction at once", async () => {
+      await using dots = await openDots(engine, 0);
+      const { fed } = dots;
+      await fed.main.transaction().execute(async () => {
+        await refused("TRANSACTION_OPEN", () => fed.tenants.add(5n));
+        await refused("TRANSACTION_OPEN", () => fed.references.publish());
+        await refused("TRANSACTION_OPEN", () => fed.schema.apply());
+      });
+      await fed.tenants.add(5n);
+    });
+
     it("applies from several processes at once", async () => {
       const [main, a, b] = (await fresh(3)) as [string, string, string];
       const config = { schema: dotsSchema, main, shards: { 1: a, 2: b } };

@@ -249,6 +249,19 @@ describe("defineSchema", () => {
       () => defineSchema({ key: text(20).caseInsensitive(), tables: {} }),
       "SCHEMA_KEY_TYPE",
     ],
+    [
+      "a misspelt option",
+      one(global({ id }, { index: [["id"]] } as never)),
+      "SCHEMA_DEFINITION_INVALID",
+      "notes",
+    ],
+    ["a table that is none", one({} as never), "SCHEMA_DEFINITION_INVALID", "notes"],
+    ["a column that is none", one(global({ id, n: 3 as never })), "SCHEMA_DEFINITION_INVALID", "notes", "n"],
+    [
+      "a misspelt definition",
+      () => defineSchema({ key: bigint(), table: {} } as never),
+      "SCHEMA_DEFINITION_INVALID",
+    ],
     ["no key", () => defineSchema({ tables: {} } as never), "SCHEMA_KEY_TYPE"],
     [
       "both key and federations",
