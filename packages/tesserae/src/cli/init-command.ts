@@ -1,8 +1,10 @@
 /** `tesserae init`: a configuration and a schema to begin with. */
-import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { existsSync, statSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { TesseraeError } from "../base/errors.ts";
+import { CONFIG_NAMES } from "./config-file.ts";
+import { nearestPackageType } from "./package-type.ts";
 
 const SCHEMA = `import { bigint, defineSchema, federated, global, text, timestamp } from "tesserae";
 
@@ -22,7 +24,7 @@ export const schema = defineSchema({
 `;
 
 const CONFIG = `import { sqlite } from "tesserae";
-import { schema } from "./schema.ts";
+import { schema } from "./SCHEMA_FILE";
 
 // Today one SQLite file plays every cluster. Tomorrow: main: "mysql://app:\${DB_PASSWORD}@db-main/app",
 // shards: { 1: "mysql://…", 2: "mysql://…" }. Nothing else changes.
@@ -32,15 +34,43 @@ export default {
 };
 `;
 
-/** Writes both files into a folder; refuses to overwrite either. Gives their paths. */
-export async function init(folder: string): Promise<string[]> {
+export interface Written {
+  /** The files, as paths from here. */
+  readonly paths: readonly string[];
+  /** Why they are called as they are, where that is not what one expects. */
+  readonly remark: string | undefined;
+}
+
+/** Writes both files into a folder, which is made if need be; refuses to overwrite either. */
+export async function init(folder: string): Promise<Written> {
+  if (existsSync(folder) && !statSync(folder).isDirectory())
+    throw new TesseraeError("CONFIG_FILE_EXISTS", `${folder} is a file, not a folder. Nothing was written.`);
+  const { extension, remark } = moduleExtension(folder);
+  const schemaFile = `schema${extension}`;
   const files = [
-    { path: join(folder, "schema.ts"), content: SCHEMA },
-    { path: join(folder, "tesserae.config.ts"), content: CONFIG },
+    { path: join(folder, schemaFile), content: SCHEMA },
+    {
+      path: join(folder, `tesserae.config${extension}`),
+      content: CONFIG.replace("SCHEMA_FILE", schemaFile),
+    },
   ];
-  const existing = files.find(({ path }) => existsSync(path));
+  const existing = [...files.map(({ path }) => path), ...CONFIG_NAMES.map((name) => join(folder, name))].find(
+    (path) => existsSync(path),
+  );
   if (existing !== undefined)
-    throw new TesseraeError("CONFIG_FILE_EXISTS", `${existing.path} exists already. Nothing was written.`);
+    throw new TesseraeError("CONFIG_FILE_EXISTS", `${existing} exists already. Nothing was written.`);
+  await mkdir(folder, { recursive: true });
   for (const { path, content } of files) await writeFile(path, content, { flag: "wx" });
-  return files.map(({ path }) => path);
+  return { paths: files.map(({ path }) => path), remark };
+}
+
+/** In a package that is not of the type `module` a file must say by its name that it is an ES module. */
+function moduleExtension(folder: string): { extension: ".ts" | ".mts"; remark: string | undefined } {
+  const nearest = nearestPackageType(resolve(folder));
+  if (nearest === undefined || nearest.type === "module") return { extension: ".ts", remark: undefined };
+  const said = nearest.type === undefined ? 'no "type"' : `"type": "${nearest.type}"`;
+  return {
+    extension: ".mts",
+    remark: `${nearest.path} has ${said}, so these are .mts files. For .ts: npm pkg set type=module, and rename them.`,
+  };
 }

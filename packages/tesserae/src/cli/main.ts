@@ -2,13 +2,18 @@
  * The command line, for operators. Every command reads `tesserae.config.ts`, prints for people or (`--json`) for programs, and says by its exit code
  * what became of it: 0 done, 1 refused or failed, 2 wrong usage, 3 configuration or schema, 4 a database cannot be reached.
  */
+import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { TesseraeError } from "../base/errors.ts";
+import type { DirectoryState } from "../directory/directory-rows.ts";
 import type { Federation } from "../federation.ts";
 import type { FederationHandle } from "../federation-handle.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
-import { withFederation } from "./config-file.ts";
+import { loadConfig, withFederation } from "./config-file.ts";
 import { init } from "./init-command.ts";
 import { EXIT, fail, print, table } from "./output.ts";
+import { showStatus } from "./status-command.ts";
+import { takeTickets } from "./tickets-command.ts";
 
 interface CommonOptions {
   readonly config?: string;
@@ -20,12 +25,19 @@ type Handle = FederationHandle<unknown, KeyValue>;
 
 /** Runs one command line. Sets the process's exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
+  // Known before the line is parsed: a line that is wrong is answered in JSON, too.
+  const json = argv.includes("--json");
   const program = new Command("tesserae")
     .description("A federated database layer: begin on one database, grow to many, change no code.")
-    .option("-c, --config <file>", "the configuration (default: tesserae.config.ts in this folder)")
+    .version(readVersion())
+    .option(
+      "-c, --config <file>",
+      "the configuration; its folder becomes the current one (default: tesserae.config.ts, .mts, .js or .mjs in this folder)",
+    )
     .option("--json", "print JSON")
     .showHelpAfterError()
     .exitOverride();
+  if (json) program.configureOutput({ writeErr: () => undefined });
   addInit(program);
   addStatus(program);
   addSchema(program);
@@ -34,9 +46,25 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await program.parseAsync([...argv]);
   } catch (error) {
-    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage;
-    else process.exitCode = fail(program.opts<CommonOptions>().json === true, error);
+    if (!(error instanceof CommanderError)) process.exitCode = fail(json, error);
+    else if (error.exitCode === 0) process.exitCode = EXIT.done;
+    else process.exitCode = json ? fail(json, usageError(error)) : EXIT.usage;
   }
+}
+
+/** Of the package this file is part of; the sources and what is built of them lie at the same depth. */
+function readVersion(): string {
+  const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(manifest) as { version: string }).version;
+}
+
+function usageError(error: CommanderError): TesseraeError {
+  const said =
+    error.code === "commander.help" ? "no command was given" : error.message.replace(/^error: /, "");
+  return new TesseraeError(
+    "CLI_USAGE",
+    `${said.charAt(0).toUpperCase()}${said.slice(1).replace(/\.$/, "")}. See tesserae --help.`,
+  );
 }
 
 function addInit(program: Command): void {
@@ -44,10 +72,11 @@ function addInit(program: Command): void {
     .command("init [folder]")
     .description("write a schema and a configuration to begin with")
     .action(async (folder: string | undefined, _options: unknown, command: Command) => {
-      const files = await init(folder ?? ".");
-      print(optionsOf(command).json === true, { written: files }, () => [
-        ...files.map((file) => `wrote ${file}`),
-        'next: "tesserae schema apply"',
+      const { paths, remark } = await init(folder ?? ".");
+      print(optionsOf(command).json === true, { written: paths }, () => [
+        ...paths.map((path) => `wrote ${path}`),
+        ...(remark === undefined ? [] : [remark]),
+        `next: ${folder === undefined ? "" : `"cd ${folder}", then `}"tesserae schema apply"`,
       ]);
     });
 }
@@ -57,33 +86,8 @@ function addStatus(program: Command): void {
     .command("status")
     .description("what is configured, whether each database answers, and the connection budget")
     .action(async (_options: unknown, command: Command) => {
-      const { json } = optionsOf(command);
-      await onFederation(command, async (federation) => {
-        const probes = await federation.probe();
-        const status = federation.status();
-        print(json === true, { ...status, databases: probes }, () => [
-          ...table(
-            ["database", "address", "answers", "tenants"],
-            probes.map((probe) => [
-              probe.name,
-              probe.address,
-              probe.error === undefined ? "yes" : `no: ${probe.error}`,
-              probe.tenants === undefined ? "" : String(probe.tenants),
-            ]),
-          ),
-          "",
-          `main plays: ${
-            Object.entries(status.poorMans)
-              .flatMap(([name, on]) => (on ? [name] : []))
-              .join(", ") || "main alone"
-          }`,
-          ...status.budget.map(
-            ({ server, pools, connectionsMax }) =>
-              `connections on ${server}: at most ${connectionsMax} (${pools.join(", ")})`,
-          ),
-        ]);
-        if (probes.some((probe) => probe.error !== undefined)) process.exitCode = EXIT.unreachable;
-      });
+      const { config, json } = optionsOf(command);
+      await showStatus(await loadConfig(config), json === true);
     });
 }
 
@@ -137,9 +141,7 @@ function addTenants(program: Command): void {
     .action(async (text: string, _options: unknown, command: Command) => {
       await onHandle(command, async (handle) => {
         const place = await handle.tenants.where(handle.keyFromText(text));
-        print(optionsOf(command).json === true, { ...place, key: text }, () => [
-          `${text} lives on shard ${place.shard} (epoch ${place.epoch}, ${place.state})`,
-        ]);
+        print(optionsOf(command).json === true, { ...place, key: text }, () => [whereabouts(text, place)]);
       });
     });
   tenant
@@ -167,6 +169,17 @@ function addTenants(program: Command): void {
     });
 }
 
+/** A key that is being taken out, or was, lives nowhere: its row in the directory is what is left of it. */
+function whereabouts(
+  key: string,
+  place: { readonly shard: number; readonly epoch: bigint; readonly state: DirectoryState },
+): string {
+  if (place.state === "removed") return `${key} was removed; it was on shard ${place.shard}`;
+  if (place.state === "removing" || place.state === "purging")
+    return `${key} is being removed from shard ${place.shard} (epoch ${place.epoch}, ${place.state})`;
+  return `${key} lives on shard ${place.shard} (epoch ${place.epoch}, ${place.state})`;
+}
+
 async function listTenants(
   handle: Handle,
   options: { shard?: number; limit: number; after?: string },
@@ -192,8 +205,8 @@ function addTickets(program: Command): void {
     .description("take ids from a sequence; they are never given again")
     .option("-n, --count <count>", "how many", wholeNumber, 1)
     .action(async (sequence: string, options: { count: number }, command: Command) => {
-      await onFederation(command, async (federation) => {
-        const ids = await federation.tickets.take(sequence, options.count);
+      await withFederation(optionsOf(command).config, async (_federation, config) => {
+        const ids = await takeTickets(config, sequence, options.count);
         print(optionsOf(command).json === true, { sequence, ids }, () => ids.map(String));
       });
     });

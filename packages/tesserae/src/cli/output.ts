@@ -29,7 +29,8 @@ export function table(header: readonly string[], rows: readonly (readonly string
 /** Prints an error and gives the exit code it means. */
 export function fail(json: boolean, error: unknown): number {
   if (!isTesseraeError(error)) {
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
+    process.stderr.write(`${json ? JSON.stringify({ error: { message } }) : (stack ?? message)}\n`);
     return EXIT.failed;
   }
   if (json) process.stderr.write(`${JSON.stringify({ error })}\n`);
@@ -37,6 +38,7 @@ export function fail(json: boolean, error: unknown): number {
     process.stderr.write(
       `${error.code}: ${error.message}\n${ERROR_CODES[error.code].retryable && error.retryable ? "Trying again may help.\n" : ""}`,
     );
+  if (error.code === "CLI_USAGE") return EXIT.usage;
   if (error.code.startsWith("CONFIG_") || error.code.startsWith("SCHEMA_")) return EXIT.configuration;
   return error.code === "CONNECT_FAILED" || error.code === "CONNECTION_LIMIT"
     ? EXIT.unreachable

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
@@ -18,10 +18,15 @@ describe("tesserae", () => {
   // Inside the package, so that the configuration's import of "tesserae" finds it.
   beforeEach(() => {
     folder = mkdtempSync(join(packageFolder, ".tmp-cli-"));
+    setPackageType("module");
   });
   afterEach(() => {
     rmSync(folder, { recursive: true, force: true });
   });
+
+  function setPackageType(type: string): void {
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ type }));
+  }
 
   function run(...args: string[]): Promise<Ran> {
     const options = ["--conditions=tesserae-source", "--disable-warning=ExperimentalWarning", bin, ...args];
@@ -64,11 +69,14 @@ describe("tesserae", () => {
     const tickets = JSON.parse((await run("tickets", "notes", "-n", "3", "--json")).stdout) as {
       ids: string[];
     };
-    expect(new Set(tickets.ids).size).toBe(3);
+    expect(tickets.ids).toEqual(["1", "2", "3"]);
+    // What was not asked for was not leased.
+    expect((await run("tickets", "notes")).stdout).toBe("4\n");
     const status = JSON.parse((await run("status", "--json")).stdout) as { databases: unknown[] };
     expect(status.databases).toContainEqual(expect.objectContaining({ name: "shard 1", tenants: 2 }));
     expect((await run("status")).stdout).toContain("main plays: replicas, federation, tickets");
     expect(await run("tenant", "remove", "7")).toMatchObject({ code: 0, stdout: "7 was removed\n" });
+    expect((await run("tenant", "where", "7")).stdout).toBe("7 was removed; it was on shard 1\n");
     expect(await run("tenant", "where", "999")).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("KEY_UNKNOWN"),
@@ -85,7 +93,7 @@ describe("tesserae", () => {
       code: 3,
       stderr: expect.stringContaining("CONFIG_INVALID"),
     });
-  }, 60_000);
+  }, 120_000);
 
   it("reports a database that does not answer, with its password hidden", async () => {
     const config = `
@@ -100,5 +108,87 @@ describe("tesserae", () => {
     const apply = await run("schema", "apply", "--json");
     expect(apply.code).toBe(4);
     expect(JSON.parse(apply.stderr)).toMatchObject({ error: { code: "CONNECT_FAILED", retryable: true } });
-  }, 60_000);
+  }, 120_000);
+
+  it("begins in a package of CommonJS, too, and in a folder that is not there", async () => {
+    setPackageType("commonjs");
+    const written = await run("init", "new/project");
+    expect(written).toMatchObject({ code: 0, stdout: expect.stringContaining("npm pkg set type=module") });
+    expect(written.stdout).toContain('"cd new/project"');
+    const config = join("new", "project", "tesserae.config.mts");
+    expect(existsSync(join(folder, config))).toBe(true);
+    expect(await run("--config", config, "schema", "apply")).toMatchObject({ code: 0, stderr: "" });
+    // The configuration's paths are as seen from its folder.
+    expect(existsSync(join(folder, "new/project/app.db"))).toBe(true);
+    expect(existsSync(join(folder, "app.db"))).toBe(false);
+    expect(await run("init", config)).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("is a file"),
+    });
+    expect(await run("init", "new/project")).toMatchObject({ code: 3 });
+  }, 120_000);
+
+  it("says why a configuration cannot be loaded", async () => {
+    const file = join(folder, "tesserae.config.ts");
+    const invalid = (...texts: string[]) => ({
+      code: 3,
+      stderr: expect.stringMatching(new RegExp(`CONFIG_INVALID: ${[file, ...texts].join("[^]*")}`)),
+    });
+    writeFileSync(file, "export default {;\n");
+    expect(await run("status")).toMatchObject(invalid("SyntaxError"));
+    writeFileSync(
+      file,
+      'import { schema } from "./nowhere.ts";\nexport default { schema, main: "sqlite:a" };\n',
+    );
+    expect(await run("status")).toMatchObject(invalid("nowhere.ts"));
+    writeFileSync(file, 'export default () => { throw new Error("no secret file"); };\n');
+    expect(await run("status")).toMatchObject(invalid("no secret file"));
+    setPackageType("commonjs");
+    writeFileSync(file, 'import { sqlite } from "tesserae";\nexport default { main: sqlite("a.db") };\n');
+    expect(await run("status")).toMatchObject(invalid("npm pkg set type=module"));
+  }, 120_000);
+
+  it("asks for the status without making anything", async () => {
+    await run("init");
+    const before = await run("status");
+    expect(before).toMatchObject({ code: 4, stdout: expect.stringContaining("not applied yet") });
+    expect(before.stdout).toContain("The file is not there yet");
+    expect(existsSync(join(folder, "app.db")) || existsSync(join(folder, "app.control.db"))).toBe(false);
+    expect(JSON.parse((await run("status", "--json")).stdout)).toMatchObject({ schemaApplied: false });
+    await run("schema", "apply");
+    const after = await run("status");
+    expect(after.code).toBe(0);
+    expect(after.stdout).not.toContain("not applied yet");
+    const config = `
+      import { schema } from "./schema.ts";
+      export default { schema, main: "sqlite:app.db", shards: { 1: "main", 2: "sqlite:two.db" } };
+    `;
+    writeFileSync(join(folder, "tesserae.config.ts"), config);
+    const grown = await run("status", "--json");
+    expect(grown.code).toBe(4);
+    const { schemaApplied, databases } = JSON.parse(grown.stdout) as {
+      schemaApplied: boolean;
+      databases: { name: string; tenants?: number; error?: string }[];
+    };
+    expect(schemaApplied).toBe(true);
+    expect(databases.find(({ name }) => name === "shard 1")).toMatchObject({ tenants: 0 });
+    const two = databases.find(({ name }) => name === "shard 2");
+    expect(two?.error).toContain("CONNECT_FAILED");
+    expect(two).not.toHaveProperty("tenants");
+    expect(existsSync(join(folder, "two.db"))).toBe(false);
+  }, 120_000);
+
+  it("answers a wrong command line in JSON where JSON was asked for, and tells its version", async () => {
+    for (const args of [["nonsense"], ["tenant", "add"], ["tenant", "list", "--limit", "none"], []]) {
+      const { code, stdout, stderr } = await run(...args, "--json");
+      expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+      expect(JSON.parse(stderr)).toMatchObject({
+        error: { code: "CLI_USAGE", message: expect.stringMatching(/^[A-Z]/) },
+      });
+    }
+    const { version } = JSON.parse(readFileSync(join(packageFolder, "package.json"), "utf8")) as {
+      version: string;
+    };
+    expect(await run("--version")).toMatchObject({ code: 0, stdout: `${version}\n` });
+  }, 120_000);
 });

@@ -1,0 +1,113 @@
+/** `tesserae status`: what is configured and which database answers. It asks, and creates nothing. */
+import { existsSync } from "node:fs";
+import { isAbsolute } from "node:path";
+import { TesseraeError } from "../base/errors.ts";
+import { engineFromUrl, type FederationConfig } from "../configuration.ts";
+import type { Database, Engine } from "../engine/contract.ts";
+import { type DatabaseProbe, type FederationStatus, federate } from "../federation.ts";
+import { MAIN, parseTopology } from "../topology/topology.ts";
+import { EXIT, print, table } from "./output.ts";
+
+/** Prints the status and sets the exit code. */
+export async function showStatus(config: FederationConfig, json: boolean): Promise<void> {
+  const federation = await federate(withoutCreating(config));
+  try {
+    const probes = (await federation.probe()).map((probe) =>
+      probe.error === undefined ? probe : { ...probe, tenants: undefined },
+    );
+    const status = federation.status();
+    const schemaApplied = isApplied(probes, controlExists(config));
+    print(json, { ...status, schemaApplied: schemaApplied ?? null, databases: probes }, () =>
+      describe(status, probes, schemaApplied),
+    );
+    if (probes.some((probe) => probe.error !== undefined)) process.exitCode = EXIT.unreachable;
+  } finally {
+    await federation.close();
+  }
+}
+
+function describe(
+  status: FederationStatus,
+  probes: readonly DatabaseProbe[],
+  schemaApplied: boolean | undefined,
+): string[] {
+  const played = Object.entries(status.poorMans).flatMap(([name, on]) => (on ? [name] : []));
+  return [
+    ...table(
+      ["database", "address", "answers", "tenants"],
+      probes.map((probe) => [
+        probe.name,
+        probe.address,
+        probe.error === undefined ? "yes" : `no: ${probe.error}`,
+        probe.tenants === undefined ? "" : String(probe.tenants),
+      ]),
+    ),
+    "",
+    ...(schemaApplied === false ? ['schema: not applied yet; run "tesserae schema apply"'] : []),
+    `main plays: ${played.join(", ") || "main alone"}`,
+    ...status.budget.map(
+      ({ server, pools, connectionsMax }) =>
+        `connections on ${server}: at most ${connectionsMax} (${pools.join(", ")})`,
+    ),
+  ];
+}
+
+/** Keys can be counted where the control tables are; undefined: nobody could be asked. */
+function isApplied(probes: readonly DatabaseProbe[], controlIsThere: boolean): boolean | undefined {
+  if (!controlIsThere) return false;
+  if (probes.some(({ name, error }) => name === "control" && error !== undefined)) return undefined;
+  const reached = probes.filter(({ name, error }) => name.startsWith("shard ") && error === undefined);
+  return reached.length === 0 ? undefined : reached.some(({ tenants }) => tenants !== undefined);
+}
+
+function controlExists(config: FederationConfig): boolean {
+  return !isAbsent(parseTopology<Engine>(config, engineFromUrl).main.control());
+}
+
+/** The configuration with each SQLite file that is not there replaced by a database that says so: opening it would create the file. */
+function withoutCreating(config: FederationConfig): FederationConfig {
+  const { main, shards, poorMans } = parseTopology<Engine>(config, engineFromUrl);
+  if (poorMans.federation) return { ...config, main: unlessAbsent(main) };
+  const entries = [...shards.values()].map(({ id, primary, replicas, isMain }) => {
+    const shard = isMain ? MAIN : unlessAbsent(primary);
+    return { id, primary: shard, ...(replicas.length === 0 ? {} : { replicas }) };
+  });
+  return { ...config, main: unlessAbsent(main), shards: entries };
+}
+
+/** A file of SQLite's that does not exist. In memory and on a server there is nothing to look for. */
+function isAbsent(engine: Engine): boolean {
+  const path = engine.address.identity.replace(/^sqlite:/, "");
+  return engine.name === "sqlite" && isAbsolute(path) && !existsSync(path);
+}
+
+function unlessAbsent(engine: Engine): Engine {
+  const control = engine.control();
+  if (!isAbsent(engine) && !isAbsent(control)) return engine;
+  const { name, dialect, address } = engine;
+  const shownControl = control === engine ? undefined : unlessAbsent(control);
+  const shown: Engine = {
+    name,
+    dialect,
+    address,
+    control: () => shownControl ?? shown,
+    open: (options) => (isAbsent(engine) ? absentDatabase(shown) : engine.open(options)),
+  };
+  return shown;
+}
+
+function absentDatabase(engine: Engine): Database {
+  const refuse = () =>
+    Promise.reject(
+      new TesseraeError("CONNECT_FAILED", 'The file is not there yet. "tesserae schema apply" makes it.', {
+        retryable: false,
+      }),
+    );
+  return {
+    engine,
+    run: refuse,
+    acquire: refuse,
+    close: () => Promise.resolve(),
+    stats: { open: 0, inUse: 0, waiting: 0 },
+  };
+}
