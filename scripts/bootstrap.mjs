@@ -18,6 +18,10 @@ export const NODE_OPTIONS_OF_SOURCES = [
 
 const OLDEST_NODE = [22, 18];
 
+/** Who started us; when that one is gone, somebody else is our parent. */
+const parent = process.ppid;
+const PARENT_CHECK_MS = 500;
+
 /** Ends the process with a message for people, without a stack. */
 export function giveUp(message) {
   process.stderr.write(`\n${message}\n`);
@@ -89,7 +93,22 @@ function isNewEnough(version) {
 }
 
 /**
+ * Calls back once when npm, or the shell between it and us, is gone: on a signal they end without telling us. Only below npm; who starts a
+ * script of ours by hand may leave it to itself.
+ */
+function onNpmGone(callback) {
+  if (process.env.npm_lifecycle_event === undefined) return () => {};
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    callback();
+  }, PARENT_CHECK_MS);
+  return () => clearInterval(timer);
+}
+
+/**
  * Runs a program to its end with our standard streams, passing on the signals we get. Resolves to the exit code; a signal's is 128 and its number.
+ * When npm started us and is gone, the program gets SIGTERM.
  */
 export function run(command, args, options = {}) {
   return new Promise((resolve) => {
@@ -107,7 +126,9 @@ export function run(command, args, options = {}) {
     };
     const signals = ["SIGTERM", "SIGINT", "SIGHUP"];
     for (const signal of signals) process.on(signal, pass);
+    const forgetNpm = onNpmGone(() => child.kill("SIGTERM"));
     const finish = (code) => {
+      forgetNpm();
       for (const signal of signals) process.removeListener(signal, pass);
       resolve(code);
     };

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { describe, expect, test } from "vitest";
 
 const bootstrap = resolve(import.meta.dirname, "../bootstrap.mjs");
@@ -36,5 +37,25 @@ describe("a command of the workspace", () => {
     const command = startCommand(`process.kill(process.pid, "SIGKILL")`);
     const [code] = await once(command, "exit");
     expect(code).toBe(128 + 9);
+  });
+
+  test("stops what it runs when npm is gone", { timeout: 60_000 }, async () => {
+    // As npm does it: a shell between, which a signal ends without a word to us.
+    const source = `
+      const { run } = await import(${JSON.stringify(bootstrap)});
+      process.exitCode = await run(process.execPath, ["-e", ${JSON.stringify(`
+        process.on("SIGTERM", () => { console.log("stopped"); process.exit(0); });
+        setInterval(() => {}, 1000);
+        console.log("ready");`)}]);`;
+    const shell = spawn("/bin/sh", ["-c", '"$NODE" --input-type=module -e "$SOURCE"; true'], {
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, NODE: process.execPath, SOURCE: source, npm_lifecycle_event: "start" },
+    });
+    const lines = createInterface({ input: shell.stdout })[Symbol.asyncIterator]();
+    expect((await lines.next()).value).toBe("ready");
+    shell.kill("SIGTERM");
+    expect((await lines.next()).value).toBe("stopped");
+    // The stream ends when nobody holds it any more: neither the command nor what it ran is left.
+    expect((await lines.next()).done).toBe(true);
   });
 });
