@@ -58,7 +58,7 @@ export class DialectKit {
       query,
       sql: compiled.sql,
       parameters: compiled.parameters,
-      plan: this.#plans.planFor(compiled, ""),
+      plan: this.#plans.planFor(compiled, "as text"),
     };
   }
 

@@ -8,8 +8,9 @@ import { LruMap } from "../base/lru.ts";
 import type { Codec, EngineDialect, EngineResult, RawRow, Statement } from "../engine/contract.ts";
 import type { LogicalType } from "../schema/logical-type.ts";
 import type { SchemaModel } from "../schema/model.ts";
-import { deriveTypes } from "./column-types.ts";
+import { deriveTypes, type StatementTypes } from "./column-types.ts";
 import { SUM_OF_INTEGERS } from "./expression-types.ts";
+import { parameterColumns, rawParameterTypes } from "./raw-statement.ts";
 import { isReadOnly } from "./tenant-filter.ts";
 
 type Decode = (raw: unknown) => unknown;
@@ -17,18 +18,16 @@ type Decode = (raw: unknown) => unknown;
 export class StatementPlan {
   readonly readOnly: boolean;
   readonly #dialect: EngineDialect;
+  readonly #schema: SchemaModel;
   readonly #encoders: readonly (Codec | undefined)[];
   readonly #parameterTypes: readonly (LogicalType | undefined)[];
   readonly #columnCodecs: ReadonlyMap<string, Codec>;
   /** The result's columns with their decoders, known from the first row on. */
   #columns: readonly (readonly [name: string, decode: Decode])[] | undefined;
 
-  constructor(
-    dialect: EngineDialect,
-    types: { parameters: readonly (LogicalType | undefined)[]; columns: ReadonlyMap<string, LogicalType> },
-    readOnly: boolean,
-  ) {
+  constructor(dialect: EngineDialect, schema: SchemaModel, types: StatementTypes, readOnly: boolean) {
     this.#dialect = dialect;
+    this.#schema = schema;
     this.readOnly = readOnly;
     this.#parameterTypes = types.parameters;
     this.#encoders = types.parameters.map((type) => (type === undefined ? undefined : dialect.codec(type)));
@@ -47,7 +46,7 @@ export class StatementPlan {
     try {
       for (; i < values.length; i++) parameters[i] = this.encode(i, values[i]);
     } catch (error) {
-      throw isTesseraeError(error, "VALUE_INVALID") ? refusedValue(error, sql, i) : error;
+      throw isTesseraeError(error, "VALUE_INVALID") ? this.#refusedValue(error, sql, i) : error;
     }
     return { sql, parameters, readOnly: this.readOnly };
   }
@@ -78,6 +77,18 @@ export class StatementPlan {
     return rows;
   }
 
+  /** The codec knows what was expected; to which column the value goes, or its number, the statement's text tells. */
+  #refusedValue(error: TesseraeError, sql: string, index: number): TesseraeError {
+    const found = parameterColumns(sql, this.#schema, this.#dialect.name).get(index);
+    const [table, column] = [found?.table.name, found?.column.name];
+    const where =
+      found === undefined
+        ? `Parameter ${index + 1} of the statement`
+        : `Column "${column}" of table "${table}"`;
+    const { message, cause } = error;
+    return new TesseraeError("VALUE_INVALID", `${where}: ${message}`, { table, column, sql, cause });
+  }
+
   #columnsOf(row: RawRow): readonly (readonly [string, Decode])[] {
     const known = this.#columns;
     // A `select *` may have grown a column since: the count tells.
@@ -90,22 +101,6 @@ export class StatementPlan {
     this.#columns = columns;
     return columns;
   }
-}
-
-const INSERTED =
-  /^insert (?:ignore )?into ["`](\w+)["`] \(([^)]+)\) values \((?:\?|\$\d+)(?:, (?:\?|\$\d+))*\)/;
-
-/** The codec knows what was expected; where the value stands, the statement's text tells: an insert's column, or the parameter's number. */
-function refusedValue(error: TesseraeError, sql: string, index: number): TesseraeError {
-  const [, table, list] = INSERTED.exec(sql) ?? [];
-  const columns = list?.split(", ").map((name) => name.slice(1, -1)) ?? [];
-  const column = columns[index % Math.max(1, columns.length)];
-  const where =
-    column === undefined
-      ? `Parameter ${index + 1} of the statement`
-      : `Column "${column}" of table "${table}"`;
-  const { message, cause } = error;
-  return new TesseraeError("VALUE_INVALID", `${where}: ${message}`, { table, column, sql, cause });
 }
 
 /** PostgreSQL and MariaDB sum beyond 64 bits, SQLite raises: an error on all of them. */
@@ -159,16 +154,27 @@ export class StatementPlans {
 
   /** `signature` tells apart statements of the same text whose results were named different types. */
   planFor(compiled: CompiledQuery, signature: string): StatementPlan {
-    const key = signature === "" ? compiled.sql : `${signature}\n${compiled.sql}`;
+    const query = compiled.query as RootOperationNode;
+    // A built statement of the same text has columns of known types, a raw one has not.
+    const kind = query.kind === "RawNode" ? `raw ${signature}` : signature;
+    const key = kind === "" ? compiled.sql : `${kind}\n${compiled.sql}`;
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
+    const types = deriveTypes(query, this.#schema, this.#dialect);
     const plan = new StatementPlan(
       this.#dialect,
-      deriveTypes(compiled.query as RootOperationNode, this.#schema, this.#dialect),
-      isReadOnly(compiled.query as RootOperationNode),
+      this.#schema,
+      query.kind === "RawNode" ? this.#withTextTypes(types, compiled) : types,
+      isReadOnly(query),
     );
     this.#plans.set(key, plan);
     return plan;
+  }
+
+  /** Where a raw statement's tree does not tell a parameter's type, its text may. */
+  #withTextTypes({ parameters, columns }: StatementTypes, { sql, parameters: values }: CompiledQuery) {
+    const fromText = rawParameterTypes(sql, values.length, this.#schema, this.#dialect.name);
+    return { parameters: fromText.map((type, index) => parameters[index] ?? type), columns };
   }
 }
 

@@ -2,7 +2,15 @@
  * `typed(column, expression)`: names the logical type of an expression where the query's tree does not tell it. The mark is a further
  * parameter of a raw node, behind its last fragment: the compiler never writes it, and plugins that copy the tree keep it.
  */
-import { type Expression, type OperationNode, type RawBuilder, type RawNode, sql, ValueNode } from "kysely";
+import {
+  type Expression,
+  isOperationNodeSource,
+  type OperationNode,
+  type RawBuilder,
+  type RawNode,
+  sql,
+  ValueNode,
+} from "kysely";
 import type { Column } from "../schema/column.ts";
 import { describeType, type LogicalType } from "../schema/logical-type.ts";
 
@@ -19,7 +27,7 @@ let marksExist = false;
 
 /**
  * An expression with a named type: as a selection its values are decoded as that type, and a value inside it is encoded as that type. Give it
- * an alias with `.as(name)` to select it.
+ * an alias with `.as(name)` to select it. A plain value may stand for the expression: it becomes a parameter.
  *
  * @example
  * ```ts
@@ -36,13 +44,16 @@ let marksExist = false;
  */
 export function typed<V, N extends boolean>(
   column: Column<V, N, boolean>,
-  expression: Expression<unknown>,
+  expression: Expression<unknown> | NoInfer<N extends true ? V | null : V>,
 ): RawBuilder<N extends true ? V | null : V> {
   marksExist = true;
+  const inner = isOperationNodeSource(expression)
+    ? expression.toOperationNode()
+    : ValueNode.create(expression);
   const node = {
     kind: "RawNode",
     sqlFragments: [""],
-    parameters: [expression.toOperationNode(), ValueNode.create(new TypeMark(column.spec.type))],
+    parameters: [inner, ValueNode.create(new TypeMark(column.spec.type))],
   } as RawNode;
   // A raw builder around the marked node, so that it has `.as(…)` and the rest; it writes nothing of its own.
   return sql`${{ toOperationNode: () => node } as unknown as Expression<unknown>}`;

@@ -33,7 +33,7 @@ forEachEngine((engine) => {
           .selectAll()
           .execute(),
       );
-      expect(compared.message).toMatch(/^Parameter 2 of the statement: Expected a bigint/);
+      expect(compared.message).toMatch(/^Column "id" of table "sheets": Expected a bigint/);
       const query = fed.prepare({ id: bigint(), label: text(9) }, (db, p) =>
         db.updateTable("sheets").set({ label: p.label }).where("id", "=", p.id),
       );
