@@ -10,7 +10,7 @@
 import type { DialectAdapter, QueryCompiler } from "kysely";
 import type { ErrorCode } from "../base/error-codes.ts";
 import type { LogicalType } from "../schema/logical-type.ts";
-import type { FederationModel, TableModel } from "../schema/model.ts";
+import type { FederationModel, ForeignKeyModel, TableModel } from "../schema/model.ts";
 
 export type EngineName = "sqlite" | "mysql" | "postgres";
 
@@ -145,6 +145,8 @@ export interface EngineCapabilities {
   readonly forShare: " for share" | " lock in share mode" | "";
   /** `insert` + this + `into … values …` + suffix: a row whose primary or unique key exists is left as it is. */
   readonly insertIgnore: { readonly verb: string; readonly suffix: string };
+  /** How a row that conflicts with an existing one updates it. */
+  readonly upsert: "on conflict" | "on duplicate key";
   /** The sum of decimals is exact in SQL (SQLite needs its own aggregates). */
   readonly exactDecimals: boolean;
   /** `avg` gives a number of significant digits, whatever its argument's fraction digits; cast to more of these, it keeps them. */
@@ -181,6 +183,11 @@ export interface EngineDialect {
   placeholders(sql: string): string;
   /** CREATE TABLE IF NOT EXISTS with its keys, checks and foreign keys, and its indexes; each statement may run again without harm. Control tables are TableModels too. */
   createTable(table: TableModel): string[];
+  /**
+   * Foreign keys of a table that exists, to tables that are created after it: tables that refer to each other. Each statement may run again without harm.
+   * Undefined where `createTable` may name tables that do not exist yet (with `deferReferences` open).
+   */
+  readonly addForeignKeys: ((table: TableModel, keys: readonly ForeignKeyModel[]) => string[]) | undefined;
   /** The guard of one federated table (move-protocol): triggers and functions, each created only if missing or replaced as a whole. */
   createGuard(table: TableModel, federation: FederationModel): string[];
   /**

@@ -14,13 +14,13 @@ import { ControlStore } from "../engine/control-store.ts";
 import { META_TABLE } from "../engine/control-tables.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import type { TableModel } from "../schema/model.ts";
-import type { Piece } from "./create-plan.ts";
+import type { Piece, PieceKind } from "./create-plan.ts";
 
 const CREATING = "creating ";
 const LOCK_META = "schema_lock";
 
 export interface CreatedPiece {
-  readonly kind: "table" | "guard";
+  readonly kind: PieceKind;
   readonly table: string;
 }
 
@@ -50,11 +50,11 @@ export async function missingPieces(
     const tables = await readNames(runner, dialect.listTablesSql);
     const meta = tables.has(META_TABLE) ? await readMeta(runner, dialect) : new Map<string, string>();
     const triggers = await readNames(runner, dialect.listTriggersSql);
-    return target.pieces.filter((piece) =>
-      piece.kind === "guard"
-        ? guardIsMissing(piece, meta, triggers)
-        : tableIsMissing(piece, meta, tables, target.place),
-    );
+    return target.pieces.filter((piece) => {
+      if (piece.kind === "guard") return guardIsMissing(piece, meta, triggers);
+      if (piece.kind === "foreign keys") return meta.get(metaName(piece)) !== piece.fingerprint;
+      return tableIsMissing(piece, meta, tables, target.place);
+    });
   } catch (error) {
     throw toEngineError(error, dialect, { ...target.place, operation: "schema.apply" });
   }
@@ -112,11 +112,29 @@ export async function createMissing(target: DatabasePieces): Promise<CreatedPiec
   const store = new ControlStore(database, { ...place, operation: "schema.apply" });
   return store.transaction(async (transaction) => {
     await lockMeta(transaction, store, LOCK_META, "", "alone");
-    const runner: Runner = store.capabilities.transactionalDdl ? transaction.connection : database;
-    const missing = await missingPieces(target, runner);
-    for (const piece of missing) await createPiece(runner, store.dialect, piece, place);
-    return missing.map(({ kind, table }) => ({ kind, table }));
+    const create = async (runner: Runner) => {
+      const missing = await missingPieces(target, runner);
+      for (const piece of missing) await createPiece(runner, store.dialect, piece, place);
+      return missing.map(({ kind, table }) => ({ kind, table }));
+    };
+    return store.capabilities.transactionalDdl ? create(transaction.connection) : besideLock(store, create);
   });
+}
+
+/** Where DDL would commit the lock's transaction: on a connection of its own, on which tables may refer to ones that come later. */
+async function besideLock<T>(store: ControlStore, create: (runner: Runner) => Promise<T>): Promise<T> {
+  const connection = await store.database.acquire();
+  const { open, close } = store.dialect.deferReferences;
+  let broken = true;
+  try {
+    for (const sql of open) await connection.run({ sql, parameters: [], prepare: false });
+    const result = await create(connection);
+    for (const sql of close) await connection.run({ sql, parameters: [], prepare: false });
+    broken = false;
+    return result;
+  } finally {
+    connection.release(broken);
+  }
 }
 
 async function createPiece(

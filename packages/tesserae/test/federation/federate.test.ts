@@ -267,6 +267,36 @@ forEachEngine((engine) => {
       await refused("SCHEMA_TABLE_EXISTS", () => fourth.schema.apply());
     });
 
+    it("creates tables that refer to each other, and to themselves", async () => {
+      const [main] = await fresh(1);
+      const user = { id: bigint(), user_id: bigint() };
+      const schema = defineSchema({
+        key: bigint(),
+        tables: {
+          albums: federated("user_id", {
+            ...user,
+            cover: bigint().nullable().references("photos"),
+            inside: bigint().nullable().references("albums"),
+          }),
+          photos: federated("user_id", { ...user, album: bigint().references("albums") }),
+        },
+      });
+      const fed = await open({ schema, main });
+      await fed.schema.apply();
+      expect(await fed.schema.apply()).toEqual({ created: [] });
+      await fed.tenants.add(1n);
+      await fed.at(1n).insertInto("albums").values({ id: 1n, cover: null, inside: null }).execute();
+      await fed.at(1n).insertInto("photos").values({ id: 7n, album: 1n }).execute();
+      await fed.at(1n).updateTable("albums").set({ cover: 7n, inside: 1n }).execute();
+      await refused("CONSTRAINT_FOREIGN_KEY", () =>
+        fed.at(1n).updateTable("albums").set({ cover: 8n }).execute(),
+      );
+      await refused("CONSTRAINT_FOREIGN_KEY", () =>
+        fed.at(1n).insertInto("photos").values({ id: 9n, album: 2n }).execute(),
+      );
+      await fed.tenants.remove(1n, { rows: "delete" });
+    });
+
     it("takes up an application that was cut off, and puts back a guard that somebody dropped", async () => {
       const [main] = await fresh(1);
       const fed = await open({ schema: notesSchema, main });

@@ -11,6 +11,7 @@ export const mysqlCapabilities: EngineCapabilities = Object.freeze({
   forUpdate: " for update",
   forShare: " lock in share mode",
   insertIgnore: { verb: " ignore", suffix: "" },
+  upsert: "on duplicate key",
   exactDecimals: true,
   averagesBySignificantDigits: false,
 });

@@ -23,6 +23,8 @@ export const mysqlDialect: EngineDialect = Object.freeze({
   quote: quoteIdentifier,
   placeholders: (sql: string) => sql,
   createTable: createMysqlTable,
+  // With foreign_key_checks off a table may refer to one that does not exist yet.
+  addForeignKeys: undefined,
   createGuard: createMysqlGuard,
   passGuard: passMysqlGuard,
   deferReferences: { open: ["set foreign_key_checks = 0"], close: ["set foreign_key_checks = 1"] },

@@ -10,6 +10,7 @@ export const postgresCapabilities: EngineCapabilities = Object.freeze({
   forUpdate: " for update",
   forShare: " for share",
   insertIgnore: { verb: "", suffix: " on conflict do nothing" },
+  upsert: "on conflict",
   exactDecimals: true,
   averagesBySignificantDigits: true,
 });

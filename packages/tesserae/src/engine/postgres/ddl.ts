@@ -114,6 +114,16 @@ function literal(raw: unknown): string {
   return typeof raw === "boolean" ? String(raw) : `'${raw}'`;
 }
 
+/** PostgreSQL wants the table referred to, so that a circle is closed afterwards. */
+export function addPostgresForeignKeys(table: TableModel, keys: readonly ForeignKeyModel[]): string[] {
+  const name = quoteIdentifier(table.name);
+  const changes = keys.flatMap((key) => [
+    `drop constraint if exists ${quoteIdentifier(key.name)}`,
+    `add ${foreignKeyDefinition(key)}`,
+  ]);
+  return [underSchemaLock([`alter table ${name} ${changes.join(", ")}`])];
+}
+
 function foreignKeyDefinition(key: ForeignKeyModel): string {
   const target = `${quoteIdentifier(key.table)} (${nameList(key.referencedColumns)})`;
   return `constraint ${quoteIdentifier(key.name)} foreign key (${nameList(key.columns)}) references ${target} on delete ${key.onDelete} on update ${key.onUpdate} deferrable initially immediate`;

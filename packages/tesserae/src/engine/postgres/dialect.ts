@@ -2,7 +2,7 @@ import { PostgresAdapter, PostgresQueryCompiler } from "kysely";
 import type { EngineDialect } from "../contract.ts";
 import { postgresCapabilities } from "./capabilities.ts";
 import { postgresCodec } from "./codecs.ts";
-import { createPostgresTable, dropPostgresTable, quoteIdentifier } from "./ddl.ts";
+import { addPostgresForeignKeys, createPostgresTable, dropPostgresTable, quoteIdentifier } from "./ddl.ts";
 import { classifyPostgresError } from "./errors.ts";
 import { createPostgresGuard, guardFunctionNames, passPostgresGuard } from "./guard.ts";
 
@@ -17,6 +17,7 @@ export const postgresDialect: EngineDialect = Object.freeze({
   quote: quoteIdentifier,
   placeholders: numberPlaceholders,
   createTable: createPostgresTable,
+  addForeignKeys: addPostgresForeignKeys,
   createGuard: createPostgresGuard,
   passGuard: passPostgresGuard,
   // Ends with the transaction, whose commit checks.

@@ -12,6 +12,7 @@ export const sqliteCapabilities: EngineCapabilities = Object.freeze({
   forShare: "",
   // Not `insert or ignore`, which also swallows rows that a NOT NULL or a check refuses.
   insertIgnore: { verb: "", suffix: " on conflict do nothing" },
+  upsert: "on conflict",
   exactDecimals: false,
   averagesBySignificantDigits: false,
 });

@@ -16,6 +16,7 @@ export const sqliteDialect: EngineDialect = Object.freeze({
   quote: quoteIdentifier,
   placeholders: (sql: string) => sql,
   createTable: createSqliteTable,
+  addForeignKeys: undefined,
   createGuard: createSqliteGuard,
   passGuard: passSqliteGuard,
   // Ends with the transaction, whose commit checks.
