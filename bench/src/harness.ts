@@ -16,6 +16,8 @@ export interface Bench {
   readonly about: string;
   /** What the figures do not show, in sentences. */
   readonly notComparable: readonly string[];
+  /** Rounds of a full run, where the usual fifteen would take too long. */
+  readonly rounds?: number;
   /** Fills the databases and returns the cases. What it opened is closed by `context.onEnd`. */
   setup(context: BenchContext): Promise<{ readonly cases: readonly Case[] }>;
 }
@@ -38,6 +40,7 @@ export interface BenchOptions {
 export async function runBench(bench: Bench, options: BenchOptions = {}): Promise<BenchResult> {
   const start = performance.now();
   const quick = options.quick ?? false;
+  const rounds = bench.rounds ?? FULL.rounds;
   const run = new BenchRun(quick, options.say ?? (() => {}));
   try {
     const { cases } = await bench.setup(run);
@@ -45,7 +48,7 @@ export async function runBench(bench: Bench, options: BenchOptions = {}): Promis
     for (const [index, item] of cases.entries()) {
       const pace = quick
         ? quickPace(start, cases.length - index, Object.keys(item.variants).length)
-        : fullPace();
+        : { ...fullPace(), rounds };
       if (quick && performance.now() - start >= QUICK_LIMIT_MS) {
         run.say(`No time left for: ${item.case} (${item.engine})`);
         continue;
@@ -59,7 +62,7 @@ export async function runBench(bench: Bench, options: BenchOptions = {}): Promis
       quick,
       machine: describeMachine(),
       versions: { ...packageVersions(), ...run.engines },
-      rounds: quick ? QUICK_ROUNDS : FULL.rounds,
+      rounds: quick ? QUICK_ROUNDS : rounds,
       rows,
       notComparable: bench.notComparable,
     };

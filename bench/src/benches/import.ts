@@ -23,6 +23,7 @@ export default defineBench({
     "Dotspotting also takes tickets, keeps the file's fingerprint and a preview, and writes the sheet itself; the bare driver counts its ids up in memory.",
     "Client and server share the machine's cores.",
   ],
+  rounds: 7,
   async setup(context) {
     const file = await readPlacesFile(context);
     const cases: Case[] = [];
