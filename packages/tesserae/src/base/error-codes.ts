@@ -243,6 +243,10 @@ const catalogue = {
     retryable: false,
     summary: "A statement for another shard, or for main, inside an open transaction.",
   },
+  UPSERT_UNSUPPORTED: {
+    retryable: false,
+    summary: "An upsert that the engine has no exact form for.",
+  },
   VALUE_INVALID: {
     retryable: false,
     summary: "A value is not of its column's logical type, or outside its range.",

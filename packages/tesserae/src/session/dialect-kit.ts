@@ -7,6 +7,7 @@ import { widenAverages } from "./average-digits.ts";
 import { rewriteDecimals } from "./decimal-rewrite.ts";
 import { type StatementPlan, StatementPlans } from "./statement-plan.ts";
 import { typeSignature } from "./typed-expression.ts";
+import { portableUpsert } from "./upsert-rewrite.ts";
 
 export interface Planned {
   readonly query: RootOperationNode;
@@ -33,13 +34,14 @@ export class DialectKit {
   /** SQL text, parameters and plan of a tree that was filtered already. The tree it gives back is the one it was given. */
   compile(node: RootOperationNode, queryId: QueryId): Planned {
     this.#checkReturning(node);
-    const tree = this.dialect.capabilities.exactDecimals ? node : rewriteDecimals(node, this.#schema);
+    const { node: upsert, rowsWritten } = portableUpsert(node, this.#schema, this.dialect);
+    const tree = this.dialect.capabilities.exactDecimals ? upsert : rewriteDecimals(upsert, this.#schema);
     const compiled = this.#withExactAverages(this.#compiler.compileQuery(tree, queryId));
     return {
       query: node,
       sql: compiled.sql,
       parameters: compiled.parameters,
-      plan: this.#plans.planFor(compiled, typeSignature(tree)),
+      plan: this.#plans.planFor(compiled, typeSignature(tree), rowsWritten),
     };
   }
 

@@ -17,6 +17,8 @@ type Decode = (raw: unknown) => unknown;
 
 export class StatementPlan {
   readonly readOnly: boolean;
+  /** How many rows the statement writes, where the engine's own count says something else. */
+  readonly rowsWritten: bigint | undefined;
   readonly #dialect: EngineDialect;
   readonly #schema: SchemaModel;
   readonly #encoders: readonly (Codec | undefined)[];
@@ -25,10 +27,16 @@ export class StatementPlan {
   /** The result's columns with their decoders, known from the first row on. */
   #columns: readonly (readonly [name: string, decode: Decode])[] | undefined;
 
-  constructor(dialect: EngineDialect, schema: SchemaModel, types: StatementTypes, readOnly: boolean) {
+  constructor(
+    dialect: EngineDialect,
+    schema: SchemaModel,
+    types: StatementTypes,
+    effect: Pick<StatementPlan, "readOnly" | "rowsWritten">,
+  ) {
     this.#dialect = dialect;
     this.#schema = schema;
-    this.readOnly = readOnly;
+    this.readOnly = effect.readOnly;
+    this.rowsWritten = effect.rowsWritten;
     this.#parameterTypes = types.parameters;
     this.#encoders = types.parameters.map((type) => (type === undefined ? undefined : dialect.codec(type)));
     this.#columnCodecs = new Map(
@@ -153,10 +161,10 @@ export class StatementPlans {
   }
 
   /** `signature` tells apart statements of the same text whose results were named different types. */
-  planFor(compiled: CompiledQuery, signature: string): StatementPlan {
+  planFor(compiled: CompiledQuery, signature: string, rowsWritten?: bigint): StatementPlan {
     const query = compiled.query as RootOperationNode;
     // A built statement of the same text has columns of known types, a raw one has not.
-    const kind = query.kind === "RawNode" ? `raw ${signature}` : signature;
+    const kind = query.kind === "RawNode" ? `raw ${signature}` : `${rowsWritten ?? ""}${signature}`;
     const key = kind === "" ? compiled.sql : `${kind}\n${compiled.sql}`;
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
@@ -165,7 +173,7 @@ export class StatementPlans {
       this.#dialect,
       this.#schema,
       query.kind === "RawNode" ? this.#withTextTypes(types, compiled) : types,
-      isReadOnly(query),
+      { readOnly: isReadOnly(query), rowsWritten },
     );
     this.#plans.set(key, plan);
     return plan;
@@ -185,7 +193,8 @@ export function toQueryResult(
 ): { rows: never[]; numAffectedRows?: bigint; insertId?: bigint } {
   const rows = plan.decode(result.rows) as never[];
   if (result.affectedRows === undefined) return { rows };
+  const numAffectedRows = plan.rowsWritten ?? result.affectedRows;
   return result.insertId === undefined
-    ? { rows, numAffectedRows: result.affectedRows }
-    : { rows, numAffectedRows: result.affectedRows, insertId: result.insertId };
+    ? { rows, numAffectedRows }
+    : { rows, numAffectedRows, insertId: result.insertId };
 }
