@@ -60,8 +60,8 @@ export function postgresCodec(type: LogicalType): Codec {
 const readBigint = (raw: unknown): bigint =>
   typeof raw === "bigint" ? raw : BigInt(raw as string | number | boolean);
 
-/** Turns one field's text into the raw value; undefined where the text is the value. */
-export type FieldReader = (text: string) => unknown;
+/** Turns one field's text into the raw value. */
+type FieldReader = (text: string) => unknown;
 
 const readBytes = (text: string): Uint8Array => {
   // Not `Buffer.from(text, "hex")`: its memory is a slice of a pool that other values share.
@@ -87,6 +87,6 @@ const READERS: ReadonlyMap<number, FieldReader> = new Map<number, FieldReader>([
   [1184, readTimestamp],
 ]);
 
-export function readerOf(typeId: number): FieldReader | undefined {
-  return READERS.get(typeId);
+export function readerOf(typeId: number): FieldReader {
+  return READERS.get(typeId) ?? asIs;
 }

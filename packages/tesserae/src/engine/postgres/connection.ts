@@ -1,4 +1,5 @@
 /** A connection in one caller's hands, between `acquire` and `release`. */
+import type { QueryResult } from "pg";
 import { TesseraeError } from "../../base/errors.ts";
 import type {
   BeginOptions,
@@ -9,7 +10,7 @@ import type {
   Statement,
 } from "../contract.ts";
 import { quoteIdentifier } from "./ddl.ts";
-import type { PostgresSession } from "./session.ts";
+import { engineResult, type PostgresSession } from "./session.ts";
 
 /** A snapshot is what PostgreSQL's repeatable read takes. */
 const ISOLATION: Readonly<Record<IsolationLevel, string>> = {
@@ -20,43 +21,36 @@ const ISOLATION: Readonly<Record<IsolationLevel, string>> = {
   snapshot: "repeatable read",
 };
 
+/** What the pool does for a connection. */
+export interface ConnectionOwner {
+  giveBack(session: PostgresSession, broken: boolean): void;
+}
+
 export class PostgresConnection implements Connection {
   readonly #session: PostgresSession;
-  readonly #giveBack: (broken: boolean) => void;
+  readonly #owner: ConnectionOwner;
+  /** The end of the statement that was asked for last: `pg`'s own queue is deprecated. */
+  #last: Promise<unknown> = Promise.resolve();
   #released = false;
-  /** A stream outside of a transaction has opened one of its own. */
   #streaming = false;
 
-  constructor(session: PostgresSession, giveBack: (broken: boolean) => void) {
+  constructor(session: PostgresSession, owner: ConnectionOwner) {
     this.#session = session;
-    this.#giveBack = giveBack;
+    this.#owner = owner;
   }
 
-  run(statement: Statement): Promise<EngineResult> {
-    if (this.#released || this.#streaming) return Promise.reject(this.#unusable());
-    return this.#session.run(statement);
+  async run(statement: Statement): Promise<EngineResult> {
+    return engineResult(await this.#execute(statement));
   }
 
   async *stream(statement: Statement, chunkRows: number): AsyncGenerator<RawRow[], void, undefined> {
-    if (this.#released || this.#streaming) throw this.#unusable();
-    if (this.#session.inTransaction) {
-      yield* this.#session.stream(statement, chunkRows);
-      return;
-    }
-    // A portal lives in a transaction.
-    await this.#session.command("begin");
+    this.#checkUsable();
     this.#streaming = true;
-    let done = false;
     try {
+      await this.#last;
       yield* this.#session.stream(statement, chunkRows);
-      done = true;
     } finally {
       this.#streaming = false;
-      // A consumer that stops early has what it wanted; an error has undone everything already.
-      if (!this.#session.broken) {
-        const ended = this.#session.command("commit");
-        await (done ? ended : ended.catch(() => undefined));
-      }
     }
   }
 
@@ -96,19 +90,38 @@ export class PostgresConnection implements Connection {
   release(broken = false): void {
     if (this.#released) return;
     this.#released = true;
-    this.#giveBack(broken);
+    // A stream that nobody reads to its end holds the connection.
+    this.#owner.giveBack(this.#session, broken || this.#streaming);
   }
 
-  #command(sql: string): Promise<string> {
-    return this.#released || this.#streaming ? Promise.reject(this.#unusable()) : this.#session.command(sql);
+  async #command(sql: string): Promise<string> {
+    return (await this.#execute({ sql, parameters: [] })).command;
   }
 
-  #unusable(): TesseraeError {
-    return new TesseraeError(
-      "QUERY_FAILED",
-      this.#released
-        ? "The connection was released; it belongs to somebody else now."
-        : "A stream is being read on this connection outside of a transaction. Begin one around both, or use another connection.",
-    );
+  async #execute(statement: Statement): Promise<QueryResult<RawRow>> {
+    this.#checkUsable();
+    const result = this.#last.then(() => {
+      this.#checkReleased();
+      return this.#session.run(statement);
+    });
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  #checkUsable(): void {
+    this.#checkReleased();
+    if (this.#streaming)
+      throw new TesseraeError(
+        "QUERY_FAILED",
+        "A stream is being read on this connection. Read it to its end first, or use another connection.",
+      );
+  }
+
+  #checkReleased(): void {
+    if (this.#released)
+      throw new TesseraeError(
+        "QUERY_FAILED",
+        "The connection was released; it belongs to somebody else now.",
+      );
   }
 }

@@ -1,17 +1,15 @@
 /** The factory of the PostgreSQL engine. */
-import type { Client, ClientConfig } from "pg";
-import { TesseraeError } from "../../base/errors.ts";
 import { serverAddress } from "../address.ts";
 import type { Database, DatabaseAddress, Engine, PoolOptions } from "../contract.ts";
 import { postgresDialect } from "./dialect.ts";
 import { type DriverConfig, type PostgresOptions, readSettings } from "./options.ts";
-import { type MakeClient, PostgresDatabase } from "./pool.ts";
+import { PostgresDatabase } from "./pool.ts";
 
 export type { PostgresOptions } from "./options.ts";
 
 /**
  * A PostgreSQL database (14 or newer), by URL or by options. Nothing is opened until it is used; then it needs the driver `pg` (`npm install pg`; DRIVER_MISSING
- * without it). In a URL, `sslmode` (`disable`, `require`, `verify-ca`, `verify-full`), `sslrootcert`, `sslcert`, `sslkey`, `schema`, `application_name`,
+ * without it), and for streams `pg-cursor`. In a URL, `sslmode` (`disable`, `require`, `verify-ca`, `verify-full`), `sslrootcert`, `sslcert`, `sslkey`, `schema`, `application_name`,
  * `statement_timeout`, `lock_timeout` and `idle_in_transaction_session_timeout` (ms) are known. CONFIG_INVALID when an option or the URL is not
  * of the expected form, CONFIG_ENV_MISSING when `${NAME}` is not set.
  *
@@ -52,27 +50,6 @@ class PostgresEngine implements Engine {
   }
 
   open(options: PoolOptions): Database {
-    return new PostgresDatabase(this, this.#client, loadDriver, options);
+    return new PostgresDatabase(this, this.#client, options);
   }
-}
-
-let driver: Promise<MakeClient> | undefined;
-
-/** Loaded when the first connection is opened: who uses another engine needs no `pg`. */
-function loadDriver(): Promise<MakeClient> {
-  driver ??= import("pg").then(
-    ({ default: pg }) =>
-      (config: ClientConfig): Client =>
-        new pg.Client(config),
-    (error: unknown) => {
-      driver = undefined;
-      if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error;
-      throw new TesseraeError(
-        "DRIVER_MISSING",
-        "PostgreSQL needs the driver pg, which is not installed. Run: npm install pg",
-        { cause: error },
-      );
-    },
-  );
-  return driver;
 }

@@ -1,11 +1,10 @@
 /**
- * The pool of one database. It is ours and not pg-pool: a connection that is free is handed out at once, without a turn of the event loop and
- * two timers for each statement, a pool that is exhausted can be told from a server that cannot be reached, and a caller may leave the queue.
+ * One database behind `pg`'s pool. What is added to it: callers may leave the queue, an exhausted pool is told from a server that cannot be
+ * reached, closing waits for what is in use, and no lost connection is an uncaught error or keeps its place in the pool.
  *
- * Who changes what: `#sessions` holds every open connection, in use or not; `#idle` those that nobody uses, the most recently used last;
- * `#opening` counts the attempts on their way. A connection that broke leaves `#sessions` at once, wherever it is. Callers wait only while `#idle` is empty.
+ * `#waiting` holds who asked the pool and has no answer yet, each by its `reject`; `#held` the connections that somebody uses.
  */
-import type { Client, ClientConfig } from "pg";
+import type { ClientConfig, Pool, PoolClient } from "pg";
 import { TesseraeError } from "../../base/errors.ts";
 import type {
   AcquireOptions,
@@ -17,205 +16,150 @@ import type {
   PoolStats,
   Statement,
 } from "../contract.ts";
+import { readerOf } from "./codecs.ts";
 import { PostgresConnection } from "./connection.ts";
+import { loadDriver } from "./driver.ts";
 import { isServerError } from "./errors.ts";
 import type { DriverConfig } from "./options.ts";
-import { PostgresSession, type SessionOwner } from "./session.ts";
+import { engineResult, PostgresSession } from "./session.ts";
 
 const CLOSE_TIMEOUT_MS = 10_000;
+const ROLLBACK: Statement = { sql: "rollback", parameters: [] };
 
-interface Waiter {
-  resolve(session: PostgresSession): void;
-  reject(error: unknown): void;
-}
+type Reject = (error: unknown) => void;
 
-export type MakeClient = (config: ClientConfig) => Client;
-
-export class PostgresDatabase implements Database, SessionOwner {
+export class PostgresDatabase implements Database {
   readonly engine: Engine;
   readonly #config: ClientConfig;
-  readonly #load: () => Promise<MakeClient>;
   readonly #options: PoolOptions;
-  readonly #sessions = new Set<PostgresSession>();
-  readonly #idle: PostgresSession[] = [];
-  readonly #waiters = new Set<Waiter>();
-  #opening = 0;
-  #sweeper: NodeJS.Timeout | undefined;
+  readonly #sessions = new Map<PoolClient, PostgresSession>();
+  readonly #held = new Set<PostgresSession>();
+  readonly #waiting = new Set<Reject>();
+  #pool: Pool | undefined;
   #closing: Promise<void> | undefined;
-  #drained: (() => void) | undefined;
 
-  constructor(engine: Engine, config: DriverConfig, load: () => Promise<MakeClient>, options: PoolOptions) {
+  constructor(engine: Engine, config: DriverConfig, options: PoolOptions) {
     this.engine = engine;
-    this.#config = { ...config, connectionTimeoutMillis: options.connectTimeoutMs };
-    this.#load = load;
+    this.#config = {
+      ...config,
+      connectionTimeoutMillis: options.connectTimeoutMs,
+      types: { getTypeParser: readerOf as never },
+    };
     this.#options = options;
   }
 
   get stats(): PoolStats {
-    return {
-      open: this.#sessions.size,
-      inUse: this.#sessions.size - this.#idle.length,
-      waiting: this.#waiters.size,
-    };
+    const inUse = this.#held.size;
+    return { open: inUse + (this.#pool?.idleCount ?? 0), inUse, waiting: this.#waiting.size };
   }
 
   run(statement: Statement): Promise<EngineResult> {
-    const session = this.#idle.pop();
-    return session === undefined ? this.#runLater(statement) : session.run(statement, this);
-  }
-
-  async #runLater(statement: Statement): Promise<EngineResult> {
-    const session = await this.#take(undefined);
-    return session.run(statement, this);
-  }
-
-  async acquire(options: AcquireOptions = {}): Promise<Connection> {
-    const session = await this.#take(options.signal);
-    return new PostgresConnection(session, (broken) => this.#giveBack(session, broken));
-  }
-
-  #take(signal: AbortSignal | undefined): Promise<PostgresSession> {
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    const session = this.#idle.pop();
-    if (session !== undefined) return Promise.resolve(session);
-    if (this.#closing !== undefined) return Promise.reject(this.#closedError());
     return new Promise((resolve, reject) => {
-      const leave = (error: unknown) => {
-        this.#waiters.delete(waiter);
-        waiter.reject(error);
-      };
-      const onAbort = () => leave(signal?.reason);
-      const timer = setTimeout(() => leave(this.#timeoutError()), this.#options.acquireTimeoutMs);
-      const settle = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", onAbort);
-      };
-      const waiter: Waiter = {
-        resolve: (free) => {
-          settle();
-          resolve(free);
-        },
-        reject: (error) => {
-          settle();
-          reject(error);
-        },
-      };
-      this.#waiters.add(waiter);
-      signal?.addEventListener("abort", onAbort, { once: true });
-      this.#openMore();
+      this.#take((session) => {
+        session.execute(statement, (error, result) => {
+          this.giveBack(session);
+          if (error === undefined) resolve(engineResult(result));
+          else reject(error);
+        });
+      }, reject);
     });
   }
 
-  /** Opens connections while somebody waits for one that is not on its way yet. */
-  #openMore(): void {
-    while (
-      this.#opening < this.#waiters.size &&
-      this.#sessions.size + this.#opening < this.#options.connectionsMax
-    ) {
-      this.#opening += 1;
-      this.#open().then(
-        (session) => {
-          this.#opening -= 1;
-          if (session.broken) this.#openMore();
-          else this.#makeFree(session);
-          this.#checkDrained();
-        },
-        (error: unknown) => {
-          this.#opening -= 1;
-          this.#openFailed(error);
-          this.#checkDrained();
-        },
+  acquire({ signal }: AcquireOptions = {}): Promise<Connection> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      const leave = () => {
+        if (this.#waiting.delete(refuse)) reject(signal?.reason);
+      };
+      const refuse = (error: unknown) => {
+        signal?.removeEventListener("abort", leave);
+        reject(error);
+      };
+      signal?.addEventListener("abort", leave, { once: true });
+      this.#take((session) => {
+        signal?.removeEventListener("abort", leave);
+        resolve(new PostgresConnection(session, this));
+      }, refuse);
+    });
+  }
+
+  #take(given: (session: PostgresSession) => void, reject: Reject): void {
+    if (this.#closing !== undefined) {
+      reject(this.#closedError());
+      return;
+    }
+    this.#waiting.add(reject);
+    if (this.#pool !== undefined) this.#connect(this.#pool, given, reject);
+    else
+      this.#openPool().then(
+        (pool) => this.#waiting.has(reject) && this.#connect(pool, given, reject),
+        (error: unknown) => this.#waiting.delete(reject) && reject(error),
       );
-    }
   }
 
-  async #open(): Promise<PostgresSession> {
-    const makeClient = await this.#load();
-    const client = makeClient(this.#config);
-    const session = new PostgresSession(client, this.#options.statementCacheEntries);
-    // Without a listener the loss of an idle connection would end the process.
-    client.on("error", () => this.#lost(session));
-    client.on("end", () => this.#lost(session));
-    await client.connect();
-    if (!session.broken) this.#sessions.add(session);
-    return session;
+  #connect(pool: Pool, given: (session: PostgresSession) => void, reject: Reject): void {
+    pool.connect((error, client, done) => {
+      // Who has left the queue meanwhile has been answered.
+      if (!this.#waiting.delete(reject)) {
+        done();
+      } else if (client === undefined) {
+        reject(this.#connectError(error as Error, pool));
+      } else {
+        const session = this.#sessions.get(client) as PostgresSession;
+        this.#held.add(session);
+        given(session);
+      }
+    });
   }
 
-  #openFailed(error: unknown): void {
-    const limited = isServerError(error) && error.code === "53300";
-    // The server has no connection left for us, but we have some: one of them comes free.
-    if (limited && this.#sessions.size > 0) return;
-    const [waiter] = this.#waiters;
-    if (waiter !== undefined) {
-      this.#waiters.delete(waiter);
-      waiter.reject(error instanceof TesseraeError ? error : this.#connectError(error));
-    }
-    this.#openMore();
+  async #openPool(): Promise<Pool> {
+    const driver = await loadDriver(() => import("pg"), "pg");
+    this.#pool ??= this.#makePool(driver);
+    return this.#pool;
   }
 
-  #lost(session: PostgresSession): void {
-    session.broken = true;
-    if (!this.#sessions.delete(session)) return;
-    const index = this.#idle.indexOf(session);
-    if (index >= 0) this.#idle.splice(index, 1);
-    this.#openMore();
-    this.#checkDrained();
-  }
-
-  /** SessionOwner: a statement of `run` is over. */
-  ended(session: PostgresSession): void {
-    this.#giveBack(session, false);
-  }
-
-  #giveBack(session: PostgresSession, broken: boolean): void {
-    if (broken || session.broken) {
-      this.#destroy(session);
-    } else if (!session.inTransaction) {
-      this.#makeFree(session);
-    } else {
-      session.command("rollback").then(
-        () => this.#makeFree(session),
-        () => this.#destroy(session),
-      );
-    }
-  }
-
-  #makeFree(session: PostgresSession): void {
-    if (session.broken || this.#closing !== undefined) {
-      this.#destroy(session);
-    } else if (this.#waiters.size > 0) {
-      const [waiter] = this.#waiters;
-      this.#waiters.delete(waiter as Waiter);
-      waiter?.resolve(session);
-    } else {
-      session.idleSince = performance.now();
-      this.#idle.push(session);
-      this.#sweepLater();
-    }
-  }
-
-  /** Closes a connection: politely when nothing runs on it, else `pg` cuts the socket. */
-  #destroy(session: PostgresSession): void {
-    session.broken = true;
-    session.client.end().catch(() => undefined);
-    this.#lost(session);
-  }
-
-  #sweepLater(): void {
-    if (this.#sweeper !== undefined) return;
-    this.#sweeper = setTimeout(
-      () => {
-        this.#sweeper = undefined;
-        const limit = performance.now() - this.#options.idleTimeoutMs;
-        // The least recently used ones stand first.
-        while (this.#idle.length > 0 && (this.#idle[0] as PostgresSession).idleSince <= limit) {
-          this.#destroy(this.#idle[0] as PostgresSession);
+  #makePool(pg: Pick<typeof import("pg"), "Client" | "Pool">): Pool {
+    const config = this.#config;
+    const { connectionsMax, acquireTimeoutMs, idleTimeoutMs, statementCacheEntries } = this.#options;
+    const pool = new pg.Pool({
+      max: connectionsMax,
+      connectionTimeoutMillis: acquireTimeoutMs,
+      idleTimeoutMillis: idleTimeoutMs,
+      // The pool would make the wait for a connection the limit of connecting, too.
+      Client: class extends pg.Client {
+        constructor() {
+          super(config);
         }
-        if (this.#idle.length > 0) this.#sweepLater();
       },
-      Math.max(10, this.#options.idleTimeoutMs / 2),
-    );
-    this.#sweeper.unref();
+    });
+    // Without listeners the loss of a connection would end the process.
+    pool.on("error", () => undefined);
+    pool.on("connect", (client) => {
+      const session = new PostgresSession(client, statementCacheEntries);
+      this.#sessions.set(client, session);
+      client.on("error", () => {
+        session.broken = true;
+        this.#release(session, true);
+      });
+      client.once("end", () => this.#sessions.delete(client));
+    });
+    return pool;
+  }
+
+  /** Back to the pool, without an open transaction. Idempotent. */
+  giveBack(session: PostgresSession, broken = false): void {
+    if (broken || session.wornOut) this.#release(session, true);
+    else if (!session.inTransaction) this.#release(session, false);
+    else session.execute(ROLLBACK, (error) => this.#release(session, error !== undefined));
+  }
+
+  #release(session: PostgresSession, destroy: boolean): void {
+    if (!this.#held.delete(session)) return;
+    if (destroy) session.broken = true;
+    session.client.release(destroy);
   }
 
   close(timeoutMs: number = CLOSE_TIMEOUT_MS): Promise<void> {
@@ -224,35 +168,17 @@ export class PostgresDatabase implements Database, SessionOwner {
   }
 
   async #close(timeoutMs: number): Promise<void> {
-    // The callers' `#closing` is set only when this function first waits.
-    await null;
-    clearTimeout(this.#sweeper);
-    for (const waiter of [...this.#waiters]) waiter.reject(this.#closedError());
-    this.#waiters.clear();
-    const ended = [...this.#idle.splice(0)].map((session) => {
-      this.#sessions.delete(session);
-      session.broken = true;
-      return session.client.end().catch(() => undefined);
+    for (const reject of this.#waiting) reject(this.#closedError());
+    this.#waiting.clear();
+    if (this.#pool === undefined) return;
+    const sockets = [...this.#sessions.values()].map((session) => session.ended);
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
     });
-    if (this.#sessions.size + this.#opening > 0) {
-      let timer: NodeJS.Timeout | undefined;
-      const timeout = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, timeoutMs);
-      });
-      await Promise.race([
-        new Promise<void>((resolve) => {
-          this.#drained = resolve;
-        }),
-        timeout,
-      ]);
-      clearTimeout(timer);
-    }
-    for (const session of [...this.#sessions]) this.#destroy(session);
-    await Promise.all(ended);
-  }
-
-  #checkDrained(): void {
-    if (this.#closing !== undefined && this.#sessions.size + this.#opening === 0) this.#drained?.();
+    await Promise.race([Promise.all([this.#pool.end(), ...sockets]), timeout]);
+    clearTimeout(timer);
+    for (const session of this.#held) this.#release(session, true);
   }
 
   #closedError(): TesseraeError {
@@ -262,25 +188,22 @@ export class PostgresDatabase implements Database, SessionOwner {
     );
   }
 
-  #timeoutError(): TesseraeError {
+  #connectError(error: Error, pool: Pool): TesseraeError {
     const { acquireTimeoutMs, connectionsMax } = this.#options;
     const { display } = this.engine.address;
-    if (this.#sessions.size < connectionsMax && this.#opening > 0) {
-      return new TesseraeError("CONNECT_FAILED", `${display} did not answer within ${acquireTimeoutMs} ms.`);
-    }
+    // Where the pool counts more connections than there are, it still waits for the server.
+    const connecting = pool.totalCount > this.#held.size + pool.idleCount;
+    if (error.message === "timeout exceeded when trying to connect" && !connecting)
+      return new TesseraeError(
+        "CONNECTION_LIMIT",
+        `No connection to ${display} came free within ${acquireTimeoutMs} ms: all ${connectionsMax} are in use. Keep transactions short, or raise connectionsMax.`,
+      );
+    const limited = isServerError(error) && error.code === "53300";
+    const text = error.message || String((error as NodeJS.ErrnoException).code);
     return new TesseraeError(
-      "CONNECTION_LIMIT",
-      `No connection to ${display} came free within ${acquireTimeoutMs} ms: all ${connectionsMax} are in use. Keep transactions short, or raise connectionsMax.`,
+      limited ? "CONNECTION_LIMIT" : "CONNECT_FAILED",
+      `Could not connect to ${display}: ${text}`,
+      { operation: "connect", cause: error },
     );
-  }
-
-  #connectError(error: unknown): TesseraeError {
-    const text =
-      error instanceof Error ? error.message || String((error as NodeJS.ErrnoException).code) : String(error);
-    const code = isServerError(error) && error.code === "53300" ? "CONNECTION_LIMIT" : "CONNECT_FAILED";
-    return new TesseraeError(code, `Could not connect to ${this.engine.address.display}: ${text}`, {
-      operation: "connect",
-      cause: error,
-    });
   }
 }

@@ -1,141 +1,38 @@
 /**
- * One connection to the server: its prepared statements, and its statements one after the other. A statement that is run while another is on
- * its way waits here, not in `pg`, whose queue is deprecated.
- *
- * A prepared statement is known by its text and gets a short name of this connection's own. The server keeps a statement's result columns fixed ("cached
- * plan must not change result type"), so they are asked for once; when the table was changed meanwhile the statement is prepared
- * again, and run again where it was alone in its transaction.
+ * What a connection knows of its prepared statements, beside `pg`'s own client. A statement is known by its text and gets a short name of this
+ * connection's own. The server keeps a statement's result columns fixed ("cached plan must not change result type"): when a table was changed
+ * meanwhile, the statement is prepared again under a new name, and run again where it was alone in its transaction.
  */
-import type { Client } from "pg";
+import type { PoolClient, QueryResult } from "pg";
 import { LruMap } from "../../base/lru.ts";
 import type { EngineResult, RawRow, Statement } from "../contract.ts";
+import { postgresCapabilities } from "./capabilities.ts";
+import { loadDriver } from "./driver.ts";
 import { isFatal, isServerError, isStalePlan } from "./errors.ts";
-import { type Columns, Round, type RoundEnd } from "./round.ts";
-import { closePortalMessage, executeMessage, fetchPortalMessage, openPortalMessage } from "./wire.ts";
 
-interface Prepared {
-  readonly name: string;
-  /** The server has it, and this is what it returns. */
-  known: boolean;
-  columns: Columns | undefined;
-}
+/** `pg` keeps the text of every name to the end of its connection: after so many forgotten ones a connection is replaced. */
+const FORGOTTEN_MAX = 10_000;
 
-/** Told when the statement is over, before its promise is settled. */
-export interface SessionOwner {
-  ended(session: PostgresSession): void;
-}
-
-interface Task extends RoundEnd {
-  start(): void;
-}
+/** With an error, or with a result. */
+export type Ended = (error: Error | undefined, result: QueryResult<RawRow>) => void;
 
 export class PostgresSession {
-  readonly client: Client;
+  readonly client: PoolClient;
+  /** When the socket is closed. */
+  readonly ended: Promise<void>;
   /** Nothing more may be sent. */
   broken = false;
-  /** When it was last put aside, by `performance.now()`. */
-  idleSince = 0;
-  readonly #prepared: LruMap<string, Prepared> | undefined;
-  #names = 0;
-  #portals = 0;
-  /** Statements that the server is to forget with the next message. */
-  #forgotten: string[] = [];
-  #running: Task | undefined;
-  #waiting: Task[] = [];
+  readonly #names: LruMap<string, string> | undefined;
+  #named = 0;
+  #forgotten = 0;
+  /** Names that the server is to forget before the next statement. */
+  readonly #leaving: string[] = [];
 
-  constructor(client: Client, statementCacheEntries: number) {
+  constructor(client: PoolClient, statementCacheEntries: number) {
     this.client = client;
-    if (statementCacheEntries > 0) {
-      this.#prepared = new LruMap(statementCacheEntries, (_, evicted) => this.#forgotten.push(evicted.name));
-    }
-  }
-
-  /** Runs one statement; `owner` hears of its end. */
-  run(statement: Statement, owner?: SessionOwner): Promise<EngineResult> {
-    return new Promise((resolve, reject) => {
-      this.#enqueue(new StatementTask(this, statement, owner, (round) => resolve(round.result()), reject));
-    });
-  }
-
-  /** Runs one statement for its command tag. */
-  command(sql: string): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const statement = { sql, parameters: [], prepare: true };
-      this.#enqueue(new StatementTask(this, statement, undefined, (round) => resolve(round.tag), reject));
-    });
-  }
-
-  /** Rows in chunks, through a portal of its own, which lives to the end of the open transaction. */
-  async *stream(statement: Statement, chunkRows: number): AsyncGenerator<RawRow[], void, undefined> {
-    this.#portals += 1;
-    const portal = `p${this.#portals}`;
-    const { sql, parameters } = statement;
-    let open = false;
-    try {
-      let round = await this.#round(() => openPortalMessage(portal, sql, parameters, chunkRows), undefined);
-      const { columns } = round;
-      for (;;) {
-        open = round.suspended;
-        if (round.rows.length > 0) yield round.rows;
-        if (!round.suspended) return;
-        round = await this.#round(() => fetchPortalMessage(portal, chunkRows), columns);
-      }
-    } finally {
-      // After an error the transaction has failed and the portal is gone with it; closing it again is harmless.
-      if (open && !this.broken)
-        await this.#round(() => closePortalMessage(portal), undefined).catch(() => undefined);
-    }
-  }
-
-  #round(message: () => Uint8Array, columns: Columns | undefined): Promise<Round> {
-    return new Promise((resolve, reject) => {
-      const task: Task = {
-        start: () => this.send(new Round(message(), columns, task)),
-        finished: (round) => {
-          this.next();
-          resolve(round);
-        },
-        failed: (_, error) => {
-          this.noteError(error);
-          this.next();
-          reject(error);
-        },
-      };
-      this.#enqueue(task);
-    });
-  }
-
-  #enqueue(task: Task): void {
-    if (this.#running !== undefined) {
-      this.#waiting.push(task);
-      return;
-    }
-    this.#start(task);
-  }
-
-  #start(task: Task): void {
-    this.#running = task;
-    try {
-      task.start();
-    } catch (error) {
-      // A parameter that cannot be written: nothing has been sent.
-      queueMicrotask(() => task.failed(undefined as never, error as Error));
-    }
-  }
-
-  /** The running statement is over: the next one's turn. */
-  next(): void {
-    this.#running = undefined;
-    const task = this.#waiting.shift();
-    if (task !== undefined) this.#start(task);
-  }
-
-  send(round: Round): void {
-    this.client.query(round as never);
-  }
-
-  noteError(error: Error): void {
-    if (isServerError(error) ? isFatal(error) : isSocketError(error)) this.broken = true;
+    this.ended = new Promise((resolve) => client.once("end", resolve));
+    if (statementCacheEntries > 0)
+      this.#names = new LruMap(statementCacheEntries, (_, name) => this.#leaving.push(name));
   }
 
   /** In a transaction block, also a failed one. */
@@ -143,100 +40,130 @@ export class PostgresSession {
     return this.client.getTransactionStatus() !== "I";
   }
 
-  prepared(statement: Statement): Prepared | undefined {
-    if (statement.prepare === false || this.#prepared === undefined) return undefined;
-    let prepared = this.#prepared.get(statement.sql);
-    if (prepared === undefined) {
-      this.#names += 1;
-      prepared = { name: `t${this.#names}`, known: false, columns: undefined };
-      this.#prepared.set(statement.sql, prepared);
+  get wornOut(): boolean {
+    return this.broken || this.#forgotten > FORGOTTEN_MAX;
+  }
+
+  /** One statement at a time: `pg` must not be given another before `ended` was called. */
+  execute(statement: Statement, ended: Ended, again = false): void {
+    // In a transaction a name that the server does not have would undo everything.
+    if (this.#leaving.length > 0 && !this.inTransaction) {
+      this.#deallocate(() => this.execute(statement, ended, again));
+      return;
     }
-    return prepared;
+    let values: unknown[];
+    try {
+      values = valuesOf(statement);
+    } catch (error) {
+      ended(error as Error, undefined as never);
+      return;
+    }
+    const name = this.#nameOf(statement);
+    let over = false;
+    // Unnamed statements without parameters, too, are sent in the protocol that takes one statement and no more.
+    const query = {
+      text: statement.sql,
+      values,
+      queryMode: "extended",
+      ...(name === undefined ? {} : { name }),
+    };
+    this.client.query<RawRow>(query, (error: Error | null | undefined, result) => {
+      // A value that cannot be written ends the statement, and the server's answer to what was sent ends it once more.
+      if (over) return;
+      over = true;
+      if (!error) {
+        ended(undefined, result);
+        return;
+      }
+      const stale = this.#noteFailure(error, statement.sql, name);
+      if (stale && !again && !this.inTransaction) this.execute(statement, ended, true);
+      else ended(error, result);
+    });
   }
 
-  /** Forgets a statement here, and on the server with the next message. */
-  forget(sql: string, prepared: Prepared): void {
-    this.#prepared?.delete(sql);
-    this.#forgotten.push(prepared.name);
+  /** Runs one statement for its result. */
+  run(statement: Statement): Promise<QueryResult<RawRow>> {
+    return new Promise((resolve, reject) => {
+      this.execute(statement, (error, result) => (error === undefined ? resolve(result) : reject(error)));
+    });
   }
 
-  /** The statements that the next message closes. */
-  takeForgotten(): readonly string[] {
-    if (this.#forgotten.length === 0) return this.#forgotten;
-    const forgotten = this.#forgotten;
-    this.#forgotten = [];
-    return forgotten;
+  /** Rows in chunks, through a portal. Nothing else may run meanwhile. */
+  async *stream(statement: Statement, chunkRows: number): AsyncGenerator<RawRow[], void, undefined> {
+    const { default: Cursor } = await loadDriver(() => import("pg-cursor"), "pg-cursor");
+    const cursor = this.client.query(new Cursor<RawRow>(statement.sql, valuesOf(statement)));
+    let open = false;
+    try {
+      do {
+        open = false;
+        const rows = await cursor.read(chunkRows).catch((error: Error) => {
+          this.#note(error);
+          throw error;
+        });
+        open = rows.length === chunkRows;
+        if (rows.length > 0) yield rows;
+      } while (open);
+    } finally {
+      // An answer that the connection's loss has taken away is not waited for.
+      if (open && !this.broken) await Promise.race([cursor.close(), this.ended]);
+    }
+  }
+
+  #nameOf({ sql, prepare }: Statement): string | undefined {
+    if (prepare === false || this.#names === undefined) return undefined;
+    let name = this.#names.get(sql);
+    if (name === undefined) {
+      this.#named += 1;
+      name = `t${this.#named}`;
+      this.#names.set(sql, name);
+    }
+    return name;
+  }
+
+  /** Forgets a name that is of no use any more; true where the statement only has to be prepared again. */
+  #noteFailure(error: Error, sql: string, name: string | undefined): boolean {
+    this.#note(error);
+    const stale = isServerError(error) && isStalePlan(error);
+    // After an error of its own `pg` has closed the name on the server and does not know it.
+    if (name !== undefined && (stale || !isServerError(error)) && this.#names?.delete(sql))
+      this.#leaving.push(name);
+    return stale;
+  }
+
+  #note(error: Error): void {
+    if (isServerError(error) ? isFatal(error) : isSocketError(error)) this.broken = true;
+  }
+
+  /** One by one: a name that the server does not have is an error, which ends a list. */
+  #deallocate(then: () => void): void {
+    const name = this.#leaving.pop();
+    if (name === undefined) {
+      then();
+      return;
+    }
+    this.#forgotten += 1;
+    this.client.query(`deallocate ${name}`, () => this.#deallocate(then));
   }
 }
 
-/** Errors that `pg` raises itself, other than those of this library's own readers and writers of values. */
+/** Errors that `pg` raises itself, other than those of a value that cannot be read or written. */
 function isSocketError(error: Error): boolean {
   return !(error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError);
 }
 
-class StatementTask implements Task {
-  readonly #session: PostgresSession;
-  readonly #statement: Statement;
-  readonly #owner: SessionOwner | undefined;
-  readonly #resolve: (round: Round) => void;
-  readonly #reject: (error: Error) => void;
-  #prepared: Prepared | undefined;
-  #again = false;
+function valuesOf({ parameters }: Statement): unknown[] {
+  const { parametersMax } = postgresCapabilities;
+  if (parameters.length > parametersMax)
+    throw new RangeError(
+      `A statement has at most ${parametersMax} parameters; this one has ${parameters.length}.`,
+    );
+  return parameters as unknown[];
+}
 
-  constructor(
-    session: PostgresSession,
-    statement: Statement,
-    owner: SessionOwner | undefined,
-    resolve: (round: Round) => void,
-    reject: (error: Error) => void,
-  ) {
-    this.#session = session;
-    this.#statement = statement;
-    this.#owner = owner;
-    this.#resolve = resolve;
-    this.#reject = reject;
-  }
+const COUNTED: ReadonlySet<string> = new Set(["INSERT", "UPDATE", "DELETE", "MERGE", "COPY"]);
 
-  start(): void {
-    const { sql, parameters } = this.#statement;
-    const prepared = this.#session.prepared(this.#statement);
-    this.#prepared = prepared;
-    const known = prepared?.known === true;
-    const message = executeMessage({
-      parse: known ? undefined : sql,
-      name: prepared?.name ?? "",
-      values: parameters,
-      describe: !known,
-      close: this.#session.takeForgotten(),
-    });
-    this.#session.send(new Round(message, prepared?.columns, this));
-  }
-
-  finished(round: Round): void {
-    if (this.#prepared !== undefined && !this.#prepared.known) {
-      this.#prepared.known = true;
-      this.#prepared.columns = round.columns;
-    }
-    this.#session.next();
-    this.#owner?.ended(this.#session);
-    this.#resolve(round);
-  }
-
-  failed(_: Round, error: Error): void {
-    const session = this.#session;
-    session.noteError(error);
-    const prepared = this.#prepared;
-    if (prepared !== undefined && !session.broken) {
-      const stale = isServerError(error) && isStalePlan(error);
-      if (stale || !prepared.known) session.forget(this.#statement.sql, prepared);
-      if (stale && !this.#again && !session.inTransaction) {
-        this.#again = true;
-        this.start();
-        return;
-      }
-    }
-    session.next();
-    this.#owner?.ended(session);
-    this.#reject(error);
-  }
+/** A read has a count, too, which is not one of affected rows. */
+export function engineResult({ rows, command, rowCount }: QueryResult<RawRow>): EngineResult {
+  const affectedRows = rowCount !== null && COUNTED.has(command) ? BigInt(rowCount) : undefined;
+  return { rows, affectedRows, insertId: undefined };
 }
