@@ -24,6 +24,8 @@ import type { DriverConfig } from "./options.ts";
 import { engineResult, PostgresSession } from "./session.ts";
 
 const CLOSE_TIMEOUT_MS = 10_000;
+/** How soon a connection that the server had no room for is asked for again. */
+const RETRY_MS = 50;
 const ROLLBACK: Statement = { sql: "rollback", parameters: [] };
 
 type Reject = (error: unknown) => void;
@@ -100,19 +102,36 @@ export class PostgresDatabase implements Database {
       );
   }
 
-  #connect(pool: Pool, given: (session: PostgresSession) => void, reject: Reject): void {
+  #connect(pool: Pool, given: (session: PostgresSession) => void, reject: Reject, until?: number): void {
     pool.connect((error, client, done) => {
       // Who has left the queue meanwhile has been answered.
-      if (!this.#waiting.delete(reject)) {
+      if (!this.#waiting.has(reject)) {
         done();
-      } else if (client === undefined) {
-        reject(this.#connectError(error as Error, pool));
-      } else {
+      } else if (client !== undefined) {
+        this.#waiting.delete(reject);
         const session = this.#sessions.get(client) as PostgresSession;
         this.#held.add(session);
         given(session);
+      } else {
+        this.#connectFailed(error as Error, pool, given, reject, until);
       }
     });
+  }
+
+  #connectFailed(
+    error: Error,
+    pool: Pool,
+    given: (session: PostgresSession) => void,
+    reject: Reject,
+    until = performance.now() + this.#options.acquireTimeoutMs,
+  ): void {
+    // The server has no connection left for us, but we have some: one of them comes free.
+    if (isLimit(error) && this.stats.open > 0 && performance.now() < until) {
+      setTimeout(() => this.#waiting.has(reject) && this.#connect(pool, given, reject, until), RETRY_MS);
+      return;
+    }
+    this.#waiting.delete(reject);
+    reject(this.#connectError(error, pool));
   }
 
   async #openPool(): Promise<Pool> {
@@ -198,12 +217,16 @@ export class PostgresDatabase implements Database {
         "CONNECTION_LIMIT",
         `No connection to ${display} came free within ${acquireTimeoutMs} ms: all ${connectionsMax} are in use. Keep transactions short, or raise connectionsMax.`,
       );
-    const limited = isServerError(error) && error.code === "53300";
     const text = error.message || String((error as NodeJS.ErrnoException).code);
     return new TesseraeError(
-      limited ? "CONNECTION_LIMIT" : "CONNECT_FAILED",
+      isLimit(error) ? "CONNECTION_LIMIT" : "CONNECT_FAILED",
       `Could not connect to ${display}: ${text}`,
       { operation: "connect", cause: error },
     );
   }
+}
+
+/** The server, the database or the role has as many connections as it may have. */
+function isLimit(error: Error): boolean {
+  return isServerError(error) && error.code === "53300";
 }
