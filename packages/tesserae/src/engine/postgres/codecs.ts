@@ -2,8 +2,9 @@
  * Values to and from PostgreSQL. All travel as text, except bytes on their way in. `readerOf` gives the raw values of results by the server's
  * type numbers, for each connection alone: the driver's own table of parsers is global to the process and belongs to the application.
  */
+import type { QueryResult } from "pg";
 import type { LogicalType } from "../../schema/logical-type.ts";
-import type { Codec } from "../contract.ts";
+import type { Codec, EngineResult, RawRow, Statement } from "../contract.ts";
 import {
   checkBigint,
   checkBoolean,
@@ -20,6 +21,7 @@ import {
   parseJson,
   stringifyJson,
 } from "../value-checks.ts";
+import { postgresCapabilities } from "./capabilities.ts";
 
 const asIs = (raw: unknown): unknown => raw;
 
@@ -89,4 +91,22 @@ const READERS: ReadonlyMap<number, FieldReader> = new Map<number, FieldReader>([
 
 export function readerOf(typeId: number): FieldReader {
   return READERS.get(typeId) ?? asIs;
+}
+
+/** A statement's values as `pg` takes them. It counts them in sixteen bits without looking: RangeError for more. */
+export function valuesOf({ parameters }: Statement): unknown[] {
+  const { parametersMax } = postgresCapabilities;
+  if (parameters.length > parametersMax)
+    throw new RangeError(
+      `A statement has at most ${parametersMax} parameters; this one has ${parameters.length}.`,
+    );
+  return parameters as unknown[];
+}
+
+const COUNTED: ReadonlySet<string> = new Set(["INSERT", "UPDATE", "DELETE", "MERGE", "COPY"]);
+
+/** A read has a count, too, which is not one of affected rows. */
+export function engineResult({ rows, command, rowCount }: QueryResult<RawRow>): EngineResult {
+  const affectedRows = rowCount !== null && COUNTED.has(command) ? BigInt(rowCount) : undefined;
+  return { rows, affectedRows, insertId: undefined };
 }

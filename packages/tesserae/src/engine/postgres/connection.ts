@@ -9,8 +9,9 @@ import type {
   RawRow,
   Statement,
 } from "../contract.ts";
+import { engineResult } from "./codecs.ts";
 import { quoteIdentifier } from "./ddl.ts";
-import { engineResult, type PostgresSession } from "./session.ts";
+import type { PostgresSession } from "./session.ts";
 
 /** A snapshot is what PostgreSQL's repeatable read takes. */
 const ISOLATION: Readonly<Record<IsolationLevel, string>> = {
@@ -21,22 +22,17 @@ const ISOLATION: Readonly<Record<IsolationLevel, string>> = {
   snapshot: "repeatable read",
 };
 
-/** What the pool does for a connection. */
-export interface ConnectionOwner {
-  giveBack(session: PostgresSession, broken: boolean): void;
-}
-
 export class PostgresConnection implements Connection {
   readonly #session: PostgresSession;
-  readonly #owner: ConnectionOwner;
+  readonly #giveBack: (broken: boolean) => void;
   /** The end of the statement that was asked for last: `pg`'s own queue is deprecated. */
   #last: Promise<unknown> = Promise.resolve();
   #released = false;
   #streaming = false;
 
-  constructor(session: PostgresSession, owner: ConnectionOwner) {
+  constructor(session: PostgresSession, giveBack: (broken: boolean) => void) {
     this.#session = session;
-    this.#owner = owner;
+    this.#giveBack = giveBack;
   }
 
   async run(statement: Statement): Promise<EngineResult> {
@@ -91,7 +87,7 @@ export class PostgresConnection implements Connection {
     if (this.#released) return;
     this.#released = true;
     // A stream that nobody reads to its end holds the connection.
-    this.#owner.giveBack(this.#session, broken || this.#streaming);
+    this.#giveBack(broken || this.#streaming);
   }
 
   async #command(sql: string): Promise<string> {

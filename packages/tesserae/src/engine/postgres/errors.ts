@@ -1,7 +1,7 @@
 /** Why the driver raised an error, by the server's SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html). */
 import type { ErrorCode } from "../../base/error-codes.ts";
 import { TesseraeError } from "../../base/errors.ts";
-import type { ErrorReason, GuardReason } from "../contract.ts";
+import type { ErrorReason, GuardReason, PoolOptions } from "../contract.ts";
 
 /** What the server says about an error, as `pg` hands it on. */
 export interface ServerError extends Error {
@@ -96,4 +96,38 @@ function isConnectionError(error: unknown): boolean {
     (typeof code === "string" && /^E[A-Z]+$/.test(code)) ||
     /^Connection terminated|not queryable$/.test(error.message)
   );
+}
+
+/** The server, the database or the role has as many connections as it may have. */
+export function isLimit(error: unknown): boolean {
+  return isServerError(error) && error.code === "53300";
+}
+
+export function closedError(display: string): TesseraeError {
+  return new TesseraeError("CLOSED", `The pool of ${display} is closed; no more work is taken.`);
+}
+
+/** Why the pool gave no connection; `exhausted` where it waited for a connection in use and not for the server. */
+export function connectError(
+  error: Error,
+  exhausted: boolean,
+  display: string,
+  { acquireTimeoutMs, connectionsMax }: PoolOptions,
+): TesseraeError {
+  if (exhausted && error.message === "timeout exceeded when trying to connect")
+    return new TesseraeError(
+      "CONNECTION_LIMIT",
+      `No connection to ${display} came free within ${acquireTimeoutMs} ms: all ${connectionsMax} are in use. Keep transactions short, or raise connectionsMax.`,
+    );
+  const text = error.message || String((error as NodeJS.ErrnoException).code);
+  const code = isLimit(error) ? "CONNECTION_LIMIT" : "CONNECT_FAILED";
+  return new TesseraeError(code, `Could not connect to ${display}: ${text}`, {
+    operation: "connect",
+    cause: error,
+  });
+}
+
+/** Errors that `pg` raises itself, other than those of a value that cannot be read or written. */
+export function isSocketError(error: Error): boolean {
+  return !(error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError);
 }

@@ -4,8 +4,8 @@
  *
  * `#waiting` holds who asked the pool and has no answer yet, each by its `reject`; `#held` the connections that somebody uses.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ClientConfig, Pool, PoolClient } from "pg";
-import { TesseraeError } from "../../base/errors.ts";
 import type {
   AcquireOptions,
   Connection,
@@ -16,18 +16,19 @@ import type {
   PoolStats,
   Statement,
 } from "../contract.ts";
-import { readerOf } from "./codecs.ts";
+import { engineResult, readerOf } from "./codecs.ts";
 import { PostgresConnection } from "./connection.ts";
 import { loadDriver } from "./driver.ts";
-import { isServerError } from "./errors.ts";
+import { closedError, connectError, isLimit } from "./errors.ts";
 import type { DriverConfig } from "./options.ts";
-import { engineResult, PostgresSession } from "./session.ts";
+import { PostgresSession } from "./session.ts";
 
 const CLOSE_TIMEOUT_MS = 10_000;
 /** How soon a connection that the server had no room for is asked for again. */
 const RETRY_MS = 50;
 const ROLLBACK: Statement = { sql: "rollback", parameters: [] };
 
+type Given = (session: PostgresSession) => void;
 type Reject = (error: unknown) => void;
 
 export class PostgresDatabase implements Database {
@@ -59,7 +60,7 @@ export class PostgresDatabase implements Database {
     return new Promise((resolve, reject) => {
       this.#take((session) => {
         session.execute(statement, (error, result) => {
-          this.giveBack(session);
+          this.#giveBack(session);
           if (error === undefined) resolve(engineResult(result));
           else reject(error);
         });
@@ -68,76 +69,62 @@ export class PostgresDatabase implements Database {
   }
 
   acquire({ signal }: AcquireOptions = {}): Promise<Connection> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) {
-        reject(signal.reason);
-        return;
-      }
-      const leave = () => {
-        if (this.#waiting.delete(refuse)) reject(signal?.reason);
-      };
-      const refuse = (error: unknown) => {
-        signal?.removeEventListener("abort", leave);
-        reject(error);
-      };
-      signal?.addEventListener("abort", leave, { once: true });
+    const { promise, resolve, reject } = Promise.withResolvers<Connection>();
+    const leave = () => {
+      if (this.#waiting.delete(reject)) reject(signal?.reason);
+    };
+    if (signal?.aborted) reject(signal.reason);
+    else
       this.#take((session) => {
-        signal?.removeEventListener("abort", leave);
-        resolve(new PostgresConnection(session, this));
-      }, refuse);
-    });
+        resolve(new PostgresConnection(session, (broken) => this.#giveBack(session, broken)));
+      }, reject);
+    if (signal === undefined) return promise;
+    signal.addEventListener("abort", leave, { once: true });
+    return promise.finally(() => signal.removeEventListener("abort", leave));
   }
 
-  #take(given: (session: PostgresSession) => void, reject: Reject): void {
+  #take(given: Given, reject: Reject): void {
     if (this.#closing !== undefined) {
-      reject(this.#closedError());
+      reject(closedError(this.engine.address.display));
       return;
     }
     this.#waiting.add(reject);
     if (this.#pool !== undefined) this.#connect(this.#pool, given, reject);
     else
-      this.#openPool().then(
-        (pool) => this.#waiting.has(reject) && this.#connect(pool, given, reject),
+      loadDriver(() => import("pg"), "pg").then(
+        (driver) => {
+          this.#pool ??= this.#makePool(driver);
+          this.#connect(this.#pool, given, reject);
+        },
         (error: unknown) => this.#waiting.delete(reject) && reject(error),
       );
   }
 
-  #connect(pool: Pool, given: (session: PostgresSession) => void, reject: Reject, until?: number): void {
+  #connect(pool: Pool, given: Given, reject: Reject, since = performance.now()): void {
+    if (!this.#waiting.has(reject)) return;
     pool.connect((error, client, done) => {
-      // Who has left the queue meanwhile has been answered.
       if (!this.#waiting.has(reject)) {
+        // Who has left the queue meanwhile has been answered.
         done();
       } else if (client !== undefined) {
         this.#waiting.delete(reject);
         const session = this.#sessions.get(client) as PostgresSession;
         this.#held.add(session);
         given(session);
+      } else if (
+        isLimit(error) &&
+        this.stats.open > 0 &&
+        performance.now() - since < this.#options.acquireTimeoutMs
+      ) {
+        // The server has no connection left for us, but we have some: one of them comes free.
+        setTimeout(() => this.#connect(pool, given, reject, since), RETRY_MS);
       } else {
-        this.#connectFailed(error as Error, pool, given, reject, until);
+        this.#waiting.delete(reject);
+        // Where the pool counts more connections than there are, it still waits for the server.
+        const exhausted = pool.totalCount <= this.stats.open;
+        reject(connectError(error as Error, exhausted, this.engine.address.display, this.#options));
       }
     });
-  }
-
-  #connectFailed(
-    error: Error,
-    pool: Pool,
-    given: (session: PostgresSession) => void,
-    reject: Reject,
-    until = performance.now() + this.#options.acquireTimeoutMs,
-  ): void {
-    // The server has no connection left for us, but we have some: one of them comes free.
-    if (isLimit(error) && this.stats.open > 0 && performance.now() < until) {
-      setTimeout(() => this.#waiting.has(reject) && this.#connect(pool, given, reject, until), RETRY_MS);
-      return;
-    }
-    this.#waiting.delete(reject);
-    reject(this.#connectError(error, pool));
-  }
-
-  async #openPool(): Promise<Pool> {
-    const driver = await loadDriver(() => import("pg"), "pg");
-    this.#pool ??= this.#makePool(driver);
-    return this.#pool;
   }
 
   #makePool(pg: Pick<typeof import("pg"), "Client" | "Pool">): Pool {
@@ -169,7 +156,7 @@ export class PostgresDatabase implements Database {
   }
 
   /** Back to the pool, without an open transaction. Idempotent. */
-  giveBack(session: PostgresSession, broken = false): void {
+  #giveBack(session: PostgresSession, broken = false): void {
     if (broken || session.wornOut) this.#release(session, true);
     else if (!session.inTransaction) this.#release(session, false);
     else session.execute(ROLLBACK, (error) => this.#release(session, error !== undefined));
@@ -187,46 +174,12 @@ export class PostgresDatabase implements Database {
   }
 
   async #close(timeoutMs: number): Promise<void> {
-    for (const reject of this.#waiting) reject(this.#closedError());
+    for (const reject of this.#waiting) reject(closedError(this.engine.address.display));
     this.#waiting.clear();
     if (this.#pool === undefined) return;
     const sockets = [...this.#sessions.values()].map((session) => session.ended);
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs);
-    });
-    await Promise.race([Promise.all([this.#pool.end(), ...sockets]), timeout]);
-    clearTimeout(timer);
+    const ended = Promise.all([this.#pool.end(), ...sockets]);
+    await Promise.race([ended, sleep(timeoutMs, undefined, { ref: false })]);
     for (const session of this.#held) this.#release(session, true);
   }
-
-  #closedError(): TesseraeError {
-    return new TesseraeError(
-      "CLOSED",
-      `The pool of ${this.engine.address.display} is closed; no more work is taken.`,
-    );
-  }
-
-  #connectError(error: Error, pool: Pool): TesseraeError {
-    const { acquireTimeoutMs, connectionsMax } = this.#options;
-    const { display } = this.engine.address;
-    // Where the pool counts more connections than there are, it still waits for the server.
-    const connecting = pool.totalCount > this.#held.size + pool.idleCount;
-    if (error.message === "timeout exceeded when trying to connect" && !connecting)
-      return new TesseraeError(
-        "CONNECTION_LIMIT",
-        `No connection to ${display} came free within ${acquireTimeoutMs} ms: all ${connectionsMax} are in use. Keep transactions short, or raise connectionsMax.`,
-      );
-    const text = error.message || String((error as NodeJS.ErrnoException).code);
-    return new TesseraeError(
-      isLimit(error) ? "CONNECTION_LIMIT" : "CONNECT_FAILED",
-      `Could not connect to ${display}: ${text}`,
-      { operation: "connect", cause: error },
-    );
-  }
-}
-
-/** The server, the database or the role has as many connections as it may have. */
-function isLimit(error: Error): boolean {
-  return isServerError(error) && error.code === "53300";
 }

@@ -5,10 +5,10 @@
  */
 import type { PoolClient, QueryResult } from "pg";
 import { LruMap } from "../../base/lru.ts";
-import type { EngineResult, RawRow, Statement } from "../contract.ts";
-import { postgresCapabilities } from "./capabilities.ts";
+import type { RawRow, Statement } from "../contract.ts";
+import { valuesOf } from "./codecs.ts";
 import { loadDriver } from "./driver.ts";
-import { isFatal, isServerError, isStalePlan } from "./errors.ts";
+import { isFatal, isServerError, isSocketError, isStalePlan } from "./errors.ts";
 
 /** `pg` keeps the text of every name to the end of its connection: after so many forgotten ones a connection is replaced. */
 const FORGOTTEN_MAX = 10_000;
@@ -144,26 +144,4 @@ export class PostgresSession {
     this.#forgotten += 1;
     this.client.query(`deallocate ${name}`, () => this.#deallocate(then));
   }
-}
-
-/** Errors that `pg` raises itself, other than those of a value that cannot be read or written. */
-function isSocketError(error: Error): boolean {
-  return !(error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError);
-}
-
-function valuesOf({ parameters }: Statement): unknown[] {
-  const { parametersMax } = postgresCapabilities;
-  if (parameters.length > parametersMax)
-    throw new RangeError(
-      `A statement has at most ${parametersMax} parameters; this one has ${parameters.length}.`,
-    );
-  return parameters as unknown[];
-}
-
-const COUNTED: ReadonlySet<string> = new Set(["INSERT", "UPDATE", "DELETE", "MERGE", "COPY"]);
-
-/** A read has a count, too, which is not one of affected rows. */
-export function engineResult({ rows, command, rowCount }: QueryResult<RawRow>): EngineResult {
-  const affectedRows = rowCount !== null && COUNTED.has(command) ? BigInt(rowCount) : undefined;
-  return { rows, affectedRows, insertId: undefined };
 }
