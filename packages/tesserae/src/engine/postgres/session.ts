@@ -60,13 +60,9 @@ export class PostgresSession {
     }
     const name = this.#nameOf(statement);
     let over = false;
-    // Unnamed statements without parameters, too, are sent in the protocol that takes one statement and no more.
-    const query = {
-      text: statement.sql,
-      values,
-      queryMode: "extended",
-      ...(name === undefined ? {} : { name }),
-    };
+    const { sql: text } = statement;
+    // Without a name and without values, `pg` would choose the protocol that takes several statements in one text.
+    const query = name === undefined ? { text, values, queryMode: "extended" } : { name, text, values };
     this.client.query<RawRow>(query, (error: Error | null | undefined, result) => {
       // A value that cannot be written ends the statement, and the server's answer to what was sent ends it once more.
       if (over) return;
