@@ -175,11 +175,14 @@ function withQualifiedColumns(insert: InsertQueryNode, schema: SchemaModel): Ins
   const { onConflict } = insert;
   const table = schema.tables.get(tableOf(insert) ?? "");
   if (onConflict?.updates === undefined || table === undefined) return insert;
-  const updates = onConflict.updates.map((update) => {
-    const value = qualified(update.value, insert.into as TableNode, table);
-    return value === update.value ? update : { ...update, value };
-  });
-  return { ...insert, onConflict: { ...onConflict, updates } };
+  const into = insert.into as TableNode;
+  const updates = onConflict.updates.map((update) => ({
+    ...update,
+    value: qualified(update.value, into, table),
+  }));
+  const { updateWhere } = onConflict;
+  const condition = updateWhere === undefined ? {} : { updateWhere: qualified(updateWhere, into, table) };
+  return { ...insert, onConflict: { ...onConflict, updates, ...condition } };
 }
 
 /** A query within has names of its own and stays as it is. */

@@ -176,9 +176,7 @@ forEachEngine((engine) => {
         );
         expect(error.message).toMatch(/onConflict/);
         await counter
-          .onConflict((oc: AnyDatabase) =>
-            oc.column("name").doUpdateSet({ uses: 2 }).where("counters.uses", "<", 2),
-          )
+          .onConflict((oc: AnyDatabase) => oc.column("name").doUpdateSet({ uses: 2 }).where("uses", "<", 2))
           .execute();
       }
       await word.onConflict((oc: AnyDatabase) => oc.doNothing()).execute();
