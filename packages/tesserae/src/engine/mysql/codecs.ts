@@ -22,7 +22,7 @@ import {
   stringifyJson,
   uuidToBytes,
 } from "../value-checks.ts";
-import { DecimalParameter } from "./parameter-places.ts";
+import { DecimalParameter } from "./parameters.ts";
 
 export function mysqlCodec(type: LogicalType): Codec {
   switch (type.kind) {

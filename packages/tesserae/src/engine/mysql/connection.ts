@@ -9,7 +9,8 @@ import type {
   Statement,
 } from "../contract.ts";
 import { quoteIdentifier } from "./ddl.ts";
-import { RowStream } from "./row-stream.ts";
+import { isNotPreparable } from "./errors.ts";
+import { streamChunks } from "./row-stream.ts";
 import type { MysqlSession } from "./session.ts";
 
 /** A snapshot is what InnoDB's repeatable read takes. */
@@ -47,17 +48,12 @@ export class MysqlConnection implements Connection {
   async *stream(statement: Statement, chunkRows: number): AsyncGenerator<RawRow[], void, undefined> {
     if (this.#released || this.#streaming) throw this.#unusable();
     this.#streaming = true;
+    const kill = () => this.#owner.killStatement(this.#session);
     try {
-      const stream = new RowStream(this.#session, await this.#session.rows(statement), chunkRows);
-      try {
-        for (;;) {
-          const chunk = await stream.next();
-          if (chunk === undefined) return;
-          yield chunk;
-        }
-      } finally {
-        if (!stream.ended) await stream.abandon(() => this.#owner.killStatement(this.#session));
-      }
+      yield* streamChunks(this.#session, statement, Math.max(1, chunkRows), kill);
+    } catch (error) {
+      if (!isNotPreparable(error)) throw error;
+      yield* streamChunks(this.#session, { ...statement, prepare: false }, Math.max(1, chunkRows), kill);
     } finally {
       this.#streaming = false;
     }

@@ -1,10 +1,9 @@
 /**
- * The pool of one database. It is ours and not mysql2's: that one has no limit to the wait for a connection and hands no connection out without a turn
- * of the event loop; here a caller may leave the queue, and an exhausted pool can be told from a server that cannot be reached.
- *
- * Who changes what: `#sessions` holds every open connection, in use or not; `#idle` those that nobody uses, the most recently used last;
- * `#opening` counts the attempts on their way. A connection that broke leaves `#sessions` at once, wherever it is. Callers wait only while `#idle` is empty.
+ * The pool of one database: mysql2's, with a limit to the wait for a connection and a way out of the queue. mysql2 has no way to take a
+ * caller out of its queue: a connection that comes for one who left goes back at once.
  */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Pool, PoolConnection } from "mysql2";
 import { TesseraeError } from "../../base/errors.ts";
 import { redactUrl } from "../address.ts";
 import type {
@@ -18,176 +17,175 @@ import type {
   Statement,
 } from "../contract.ts";
 import { type ConnectionOwner, MysqlConnection } from "./connection.ts";
-import type { Driver, DriverConfig, DriverConnection } from "./driver.ts";
+import type { Driver, DriverConfig } from "./driver.ts";
 import { isConnectionLimit } from "./errors.ts";
 import type { MysqlSettings } from "./options.ts";
-import { MysqlSession, type SessionOwner } from "./session.ts";
+import { MysqlSession } from "./session.ts";
 
 const CLOSE_TIMEOUT_MS = 10_000;
-/** mysql2 closes the statements of a connection with it; its own cache must not be the smaller one. */
-const DRIVER_CACHE_ENTRIES_MORE = 16;
+/** A server that does not answer the farewell is left without it. */
+const FAREWELL_MS = 1_000;
 
-interface Waiter {
-  resolve(session: MysqlSession): void;
-  reject(error: unknown): void;
-}
+/** One of the two, once. */
+type Taken = (error: unknown, session?: MysqlSession) => void;
 
-export class MysqlDatabase implements Database, SessionOwner, ConnectionOwner {
+export class MysqlDatabase implements Database, ConnectionOwner {
   readonly engine: Engine;
+  readonly #settings: MysqlSettings;
   readonly #config: DriverConfig;
-  readonly #sessionSql: string;
   readonly #load: () => Promise<Driver>;
   readonly #options: PoolOptions;
-  readonly #sessions = new Set<MysqlSession>();
-  readonly #idle: MysqlSession[] = [];
-  readonly #waiters = new Set<Waiter>();
-  #opening = 0;
-  #sweeper: NodeJS.Timeout | undefined;
+  /** Every connection that is set up, in use or not. */
+  readonly #sessions = new Map<PoolConnection, MysqlSession>();
+  readonly #waiters = new Set<Taken>();
+  #opened: { readonly driver: Driver; readonly pool: Pool } | undefined;
+  /** Connections asked of mysql2 that have not come, also for callers who left. */
+  #asked = 0;
+  #inUse = 0;
   #closing: Promise<void> | undefined;
-  #drained: (() => void) | undefined;
+  #drained: () => void = () => {};
 
   constructor(engine: Engine, settings: MysqlSettings, load: () => Promise<Driver>, options: PoolOptions) {
     this.engine = engine;
+    this.#settings = settings;
     this.#config = {
       ...settings.driver,
       connectTimeout: options.connectTimeoutMs,
-      maxPreparedStatements: options.statementCacheEntries + DRIVER_CACHE_ENTRIES_MORE,
+      maxPreparedStatements: options.statementCacheEntries,
     };
-    this.#sessionSql = settings.sessionSql;
     this.#load = load;
     this.#options = options;
   }
 
   get stats(): PoolStats {
-    return {
-      open: this.#sessions.size,
-      inUse: this.#sessions.size - this.#idle.length,
-      waiting: this.#waiters.size,
-    };
+    return { open: this.#sessions.size, inUse: this.#inUse, waiting: this.#waiters.size };
   }
 
   run(statement: Statement): Promise<EngineResult> {
-    const session = this.#idle.pop();
-    return session === undefined ? this.#runLater(statement) : session.run(statement, this);
-  }
-
-  async #runLater(statement: Statement): Promise<EngineResult> {
-    const session = await this.#take(undefined);
-    return session.run(statement, this);
-  }
-
-  async acquire(options: AcquireOptions = {}): Promise<Connection> {
-    return new MysqlConnection(await this.#take(options.signal), this);
-  }
-
-  #take(signal: AbortSignal | undefined): Promise<MysqlSession> {
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    const session = this.#idle.pop();
-    if (session !== undefined) return Promise.resolve(session);
-    if (this.#closing !== undefined) return Promise.reject(this.#closedError());
     return new Promise((resolve, reject) => {
-      const leave = (error: unknown) => {
-        this.#waiters.delete(waiter);
-        waiter.reject(error);
-      };
-      const onAbort = () => leave(signal?.reason);
-      const timer = setTimeout(() => leave(this.#timeoutError()), this.#options.acquireTimeoutMs);
-      const settle = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", onAbort);
-      };
-      const waiter: Waiter = {
-        resolve: (free) => {
-          settle();
-          resolve(free);
-        },
-        reject: (error) => {
-          settle();
+      this.#take(undefined, (error, session) => {
+        if (session === undefined) {
           reject(error);
-        },
-      };
-      this.#waiters.add(waiter);
-      signal?.addEventListener("abort", onAbort, { once: true });
-      this.#openMore();
+          return;
+        }
+        session.start(statement, (failure, result) => {
+          this.giveBack(session, false);
+          if (failure === null) resolve(result as EngineResult);
+          else reject(failure);
+        });
+      });
     });
   }
 
-  /** Opens connections while somebody waits for one that is not on its way yet. */
-  #openMore(): void {
-    while (
-      this.#closing === undefined &&
-      this.#opening < this.#waiters.size &&
-      this.#sessions.size + this.#opening < this.#options.connectionsMax
-    ) {
-      this.#opening += 1;
-      this.#open().then(
-        (session) => {
-          this.#opening -= 1;
-          this.#sessions.add(session);
-          this.#makeFree(session);
-          this.#checkDrained();
-        },
-        (error: unknown) => {
-          this.#opening -= 1;
-          this.#openFailed(error);
-          this.#checkDrained();
-        },
-      );
-    }
+  acquire(options: AcquireOptions = {}): Promise<Connection> {
+    return new Promise((resolve, reject) => {
+      this.#take(options.signal, (error, session) => {
+        if (session === undefined) reject(error);
+        else resolve(new MysqlConnection(session, this));
+      });
+    });
   }
 
-  async #open(): Promise<MysqlSession> {
-    const driver = await this.#load();
-    const client = driver.createConnection(this.#config);
-    const session = new MysqlSession(client, driver, this.#options.statementCacheEntries);
+  #take(signal: AbortSignal | undefined, done: Taken): void {
+    if (signal?.aborted) {
+      done(signal.reason);
+      return;
+    }
+    if (this.#closing !== undefined) {
+      done(this.#closedError());
+      return;
+    }
+    if (this.#opened === undefined) {
+      this.#load().then((driver) => {
+        this.#opened ??= { driver, pool: this.#createPool(driver) };
+        this.#take(signal, done);
+      }, done);
+      return;
+    }
+    // Nobody waits for a connection that is free: mysql2 gives it in this turn of the event loop.
+    const isFree = this.#inUse + this.#asked < this.#sessions.size;
+    const timer = isFree
+      ? undefined
+      : setTimeout(() => settle(this.#timeoutError()), this.#options.acquireTimeoutMs);
+    const leave = () => settle(signal?.reason);
+    const settle: Taken = (error, session) => {
+      this.#waiters.delete(settle);
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", leave);
+      done(error, session);
+    };
+    signal?.addEventListener("abort", leave, { once: true });
+    this.#waiters.add(settle);
+    this.#ask(this.#opened.pool, (error, session) => {
+      if (this.#waiters.has(settle)) settle(error, session);
+      else if (session !== undefined) this.giveBack(session, false);
+    });
+  }
+
+  #createPool(driver: Driver): Pool {
+    const { connectionsMax, idleTimeoutMs } = this.#options;
+    return driver.createPool({
+      ...this.#config,
+      connectionLimit: connectionsMax,
+      // Only with fewer than all does mysql2 look for connections that idle. A pool of one keeps its connection.
+      maxIdle: Math.max(1, connectionsMax - 1),
+      idleTimeout: idleTimeoutMs,
+      gracefulEnd: true,
+    });
+  }
+
+  /** A connection from mysql2, set up if it is new. */
+  #ask(pool: Pool, done: Taken): void {
+    this.#asked += 1;
+    pool.getConnection((error, client) => {
+      if (error !== null) this.#arrived(error, undefined, done);
+      else {
+        const session = this.#sessions.get(client);
+        if (session !== undefined) this.#arrived(null, session, done);
+        else this.#setUp(client, done);
+      }
+    });
+  }
+
+  #setUp(client: PoolConnection, done: Taken): void {
+    const { driver } = this.#opened as { readonly driver: Driver };
+    const session = new MysqlSession(client, driver);
     // Without a listener the loss of an idle connection would end the process.
-    client.on("error", () => this.#lost(session));
-    client.on("end", () => this.#lost(session));
-    try {
-      await connected(client);
-      await session.command(this.#sessionSql);
-    } catch (error) {
-      client.destroy();
-      throw error;
+    const lost = () => this.#forget(session);
+    client.on("error", lost).on("end", lost);
+    session.start({ sql: this.#settings.sessionSql, parameters: [], prepare: false }, (error) => {
+      if (session.broken || error !== null) {
+        client.destroy();
+        this.#arrived(error, undefined, done);
+        return;
+      }
+      this.#sessions.set(client, session);
+      this.#arrived(null, session, done);
+    });
+  }
+
+  #arrived(error: Error | null, session: MysqlSession | undefined, done: Taken): void {
+    this.#asked -= 1;
+    if (session === undefined) {
+      done(this.#connectError(error));
+      return;
     }
-    return session;
-  }
-
-  #openFailed(error: unknown): void {
-    // The server has no connection left for us, but we have some: one of them comes free.
-    if (isConnectionLimit(error) && this.#sessions.size > 0) return;
-    const [waiter] = this.#waiters;
-    if (waiter !== undefined) {
-      this.#waiters.delete(waiter);
-      waiter.reject(error instanceof TesseraeError ? error : this.#connectError(error));
-    }
-    this.#openMore();
-  }
-
-  #lost(session: MysqlSession): void {
-    session.broken = true;
-    if (!this.#sessions.delete(session)) return;
-    const index = this.#idle.indexOf(session);
-    if (index >= 0) this.#idle.splice(index, 1);
-    this.#openMore();
-    this.#checkDrained();
-  }
-
-  /** SessionOwner: a statement of `run` is over. */
-  ended(session: MysqlSession): void {
-    this.giveBack(session, false);
+    this.#inUse += 1;
+    session.inUse = true;
+    done(null, session);
   }
 
   /** ConnectionOwner. */
   giveBack(session: MysqlSession, broken: boolean): void {
+    if (!session.inUse) return;
     if (broken || session.broken || !session.autocommit) {
       this.#destroy(session);
     } else if (!session.inTransaction) {
-      this.#makeFree(session);
+      this.#notInUse(session);
+      session.client.release();
     } else {
-      session.command("rollback").then(
-        () => this.#makeFree(session),
-        () => this.#destroy(session),
+      session.start({ sql: "rollback", parameters: [], prepare: false }, (error) =>
+        this.giveBack(session, error !== null),
       );
     }
   }
@@ -198,9 +196,8 @@ export class MysqlDatabase implements Database, SessionOwner, ConnectionOwner {
     const client = driver.createConnection(this.#config);
     client.on("error", () => undefined);
     try {
-      await connected(client);
       await new Promise<void>((resolve, reject) => {
-        client.query(`kill query ${session.client.threadId}`, [], (error) =>
+        client.query(`kill query ${session.client.threadId}`, (error) =>
           error === null ? resolve() : reject(error),
         );
       });
@@ -209,43 +206,22 @@ export class MysqlDatabase implements Database, SessionOwner, ConnectionOwner {
     }
   }
 
-  #makeFree(session: MysqlSession): void {
-    if (session.broken || this.#closing !== undefined) {
-      this.#destroy(session);
-    } else if (this.#waiters.size > 0) {
-      const [waiter] = this.#waiters;
-      this.#waiters.delete(waiter as Waiter);
-      waiter?.resolve(session);
-    } else {
-      session.idleSince = performance.now();
-      this.#idle.push(session);
-      this.#sweepLater();
-    }
-  }
-
   #destroy(session: MysqlSession): void {
-    session.broken = true;
+    this.#forget(session);
+    this.#notInUse(session);
     session.client.destroy();
-    this.#lost(session);
   }
 
-  #sweepLater(): void {
-    if (this.#sweeper !== undefined) return;
-    this.#sweeper = setTimeout(
-      () => {
-        this.#sweeper = undefined;
-        const limit = performance.now() - this.#options.idleTimeoutMs;
-        // The least recently used ones stand first.
-        while (this.#idle.length > 0 && (this.#idle[0] as MysqlSession).idleSince <= limit) {
-          const [session] = this.#idle;
-          this.#lost(session as MysqlSession);
-          void farewell(session as MysqlSession);
-        }
-        if (this.#idle.length > 0) this.#sweepLater();
-      },
-      Math.max(10, this.#options.idleTimeoutMs / 2),
-    );
-    this.#sweeper.unref();
+  #forget(session: MysqlSession): void {
+    session.broken = true;
+    this.#sessions.delete(session.client);
+  }
+
+  #notInUse(session: MysqlSession): void {
+    if (!session.inUse) return;
+    session.inUse = false;
+    this.#inUse -= 1;
+    if (this.#inUse === 0) this.#drained();
   }
 
   close(timeoutMs: number = CLOSE_TIMEOUT_MS): Promise<void> {
@@ -254,32 +230,19 @@ export class MysqlDatabase implements Database, SessionOwner, ConnectionOwner {
   }
 
   async #close(timeoutMs: number): Promise<void> {
-    // The callers' `#closing` is set only when this function first waits.
+    // `#closing` is set only when this function first waits.
     await null;
-    clearTimeout(this.#sweeper);
-    for (const waiter of [...this.#waiters]) waiter.reject(this.#closedError());
-    this.#waiters.clear();
-    const farewells = this.#idle.splice(0).map((session) => {
-      this.#sessions.delete(session);
-      return farewell(session);
+    for (const leave of [...this.#waiters]) leave(this.#closedError());
+    const drained = new Promise<void>((resolve) => {
+      this.#drained = resolve;
     });
-    if (this.#sessions.size + this.#opening > 0) {
-      let timer: NodeJS.Timeout | undefined;
-      const timeout = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, timeoutMs);
-      });
-      const drained = new Promise<void>((resolve) => {
-        this.#drained = resolve;
-      });
-      await Promise.race([drained, timeout]);
-      clearTimeout(timer);
-    }
-    for (const session of [...this.#sessions]) this.#destroy(session);
-    await Promise.all(farewells);
-  }
-
-  #checkDrained(): void {
-    if (this.#closing !== undefined && this.#sessions.size + this.#opening === 0) this.#drained?.();
+    if (this.#inUse > 0) await Promise.race([drained, sleep(timeoutMs, undefined, { ref: false })]);
+    for (const session of [...this.#sessions.values()]) if (session.inUse) this.#destroy(session);
+    const pool = this.#opened?.pool;
+    if (pool === undefined) return;
+    const ended = new Promise<void>((resolve) => pool.end(() => resolve()));
+    await Promise.race([ended, sleep(FAREWELL_MS, undefined, { ref: false })]);
+    for (const session of [...this.#sessions.values()]) this.#destroy(session);
   }
 
   #closedError(): TesseraeError {
@@ -292,47 +255,21 @@ export class MysqlDatabase implements Database, SessionOwner, ConnectionOwner {
   #timeoutError(): TesseraeError {
     const { acquireTimeoutMs, connectionsMax } = this.#options;
     const { display } = this.engine.address;
-    if (this.#sessions.size < connectionsMax && this.#opening > 0) {
+    if (this.#inUse < connectionsMax)
       return new TesseraeError("CONNECT_FAILED", `${display} did not answer within ${acquireTimeoutMs} ms.`);
-    }
     return new TesseraeError(
       "CONNECTION_LIMIT",
       `No connection to ${display} came free within ${acquireTimeoutMs} ms: all ${connectionsMax} are in use. Keep transactions short, or raise connectionsMax.`,
     );
   }
 
-  #connectError(error: unknown): TesseraeError {
-    const text =
-      error instanceof Error ? error.message || String((error as NodeJS.ErrnoException).code) : String(error);
+  #connectError(error: Error | null): TesseraeError {
+    const { code: given, message = "" } = (error ?? {}) as Partial<NodeJS.ErrnoException>;
     const code = isConnectionLimit(error) ? "CONNECTION_LIMIT" : "CONNECT_FAILED";
     return new TesseraeError(
       code,
-      `Could not connect to ${this.engine.address.display}: ${redactUrl(text)}`,
-      {
-        operation: "connect",
-        cause: error,
-      },
+      `Could not connect to ${this.engine.address.display}: ${redactUrl(message || String(given))}`,
+      { operation: "connect", cause: error },
     );
   }
-}
-
-function connected(client: DriverConnection): Promise<void> {
-  return new Promise((resolve, reject) => {
-    client.connect((error) => (error === null || error === undefined ? resolve() : reject(error)));
-  });
-}
-
-/** Takes leave of the server, so that it does not count the connection as aborted; cut if the server does not answer. */
-function farewell(session: MysqlSession): Promise<void> {
-  session.broken = true;
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => {
-      session.client.destroy();
-      resolve();
-    }, 1_000);
-    session.client.end(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }

@@ -67,11 +67,17 @@ forEachEngine((engine) => {
         n: '{"x":1}',
       });
       expect(prepared.rows[1]?.["c"]).toBe("2026-02-03T04:05:06.000007Z");
-      const named = await open.run('select 1 as `__proto__`, 2 as `a"b\nc`');
+      const named = await open.run('select 1 as `constructor`, 2 as `a"b\nc`');
       expect(Object.entries(named.rows[0] ?? {})).toEqual([
-        ["__proto__", 1],
+        ["constructor", 1],
         ['a"b\nc', 2],
       ]);
+    });
+
+    test("with a column that the driver refuses to name fail, and the next ones do not", async () => {
+      await using open = await OpenDatabase.of(engine, { connectionsMax: 1 });
+      await expect(open.run("select 1 as `__proto__`")).rejects.toThrow("__proto__");
+      expect(await open.column("select 2 as b")).toEqual([2]);
     });
 
     test("that cannot be prepared run all the same", async () => {
