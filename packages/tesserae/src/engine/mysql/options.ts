@@ -94,7 +94,7 @@ function driverConfig(options: MysqlOptions, host: string, port: number): Driver
     ...(user === undefined ? {} : { user }),
     ...(password === undefined ? {} : { password }),
     ...(ssl === undefined ? {} : { ssl }),
-    // A 64-bit integer comes as a number while it is exact, else as text; the session makes bigints of both.
+    // A 64-bit integer comes as a number while it is exact, else as text; `convertRows` makes bigints of both.
     supportBigNumbers: true,
     dateStrings: true,
     jsonStrings: true,

@@ -13,13 +13,16 @@ const DATETIME = 12;
  * right as the driver's options have it: decimals, days and JSON as text.
  */
 export function convertRows(rows: readonly RawRow[], fields: readonly FieldPacket[]): void {
-  for (const { columnType, name } of fields) {
+  for (const field of fields) {
+    const { columnType } = field;
     if (columnType === LONGLONG) {
+      const { name } = field;
       for (const row of rows) {
         const value = row[name];
         if (value !== null) row[name] = BigInt(value as number | string);
       }
     } else if (columnType === DATETIME || columnType === TIMESTAMP) {
+      const { name } = field;
       for (const row of rows) {
         const value = row[name];
         if (value !== null) row[name] = decodeTimestamp(value as string, 6);
