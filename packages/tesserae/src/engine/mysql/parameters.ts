@@ -26,13 +26,13 @@ export class DecimalParameter {
 /** For a prepared statement. */
 export function binaryParameters(
   parameters: readonly unknown[],
-  { TypedParameter }: Pick<Driver, "TypedParameter">,
+  types: Driver["TypedParameter"],
 ): ExecuteValues[] {
   return parameters.map((value) => {
-    if (typeof value === "bigint") return TypedParameter.LONGLONG(value);
+    if (typeof value === "bigint") return types.LONGLONG(value);
     if (typeof value === "number" && Number.isSafeInteger(value))
-      return value === (value | 0) ? TypedParameter.LONG(value) : TypedParameter.LONGLONG(value);
-    if (value instanceof DecimalParameter) return TypedParameter.NEWDECIMAL(value.text);
+      return value === (value | 0) ? types.LONG(value) : types.LONGLONG(value);
+    if (value instanceof DecimalParameter) return types.NEWDECIMAL(value.text);
     return (value instanceof Uint8Array ? asBuffer(value) : value) as ExecuteValues;
   });
 }

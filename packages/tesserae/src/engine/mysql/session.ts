@@ -25,11 +25,12 @@ export class MysqlSession {
   inTransaction = false;
   /** Somebody turned autocommit off: the next user must not inherit it. */
   autocommit = true;
-  readonly #driver: Driver;
+  readonly #types: Driver["TypedParameter"];
 
   constructor(client: PoolConnection, driver: Driver) {
     this.client = client;
-    this.#driver = driver;
+    // Read once: behind the name is a getter that calls `require`, which takes ten microseconds.
+    this.#types = driver.TypedParameter;
   }
 
   run(statement: Statement): Promise<EngineResult> {
@@ -53,7 +54,7 @@ export class MysqlSession {
       else this.#finish(error, rows as Rows, fields as Fields, done);
     };
     try {
-      if (prepare) this.client.execute(sql, binaryParameters(parameters, this.#driver), finish);
+      if (prepare) this.client.execute(sql, binaryParameters(parameters, this.#types), finish);
       else this.client.query(sql, textParameters(parameters), finish);
     } catch (unsendable) {
       done(unsendable as Error);
@@ -63,7 +64,7 @@ export class MysqlSession {
   /** The statement on its way, for its rows one after the other. */
   send({ sql, parameters, prepare = true }: Statement): Query {
     return prepare
-      ? this.client.execute(sql, binaryParameters(parameters, this.#driver))
+      ? this.client.execute(sql, binaryParameters(parameters, this.#types))
       : this.client.query(sql, textParameters(parameters));
   }
 
