@@ -4,7 +4,6 @@ import type { SslOptions } from "mysql2";
 import { TesseraeError } from "../../base/errors.ts";
 import { expandEnvironment, parseServerUrl, redactUrl } from "../address.ts";
 import { BINARY_COLLATION } from "./ddl.ts";
-import type { DriverConfig } from "./driver.ts";
 
 /** As Node's `tls.connect` has them. `verifyIdentity` (default true): the certificate must name the host, too. */
 export interface MysqlTlsOptions {
@@ -42,7 +41,8 @@ export interface MysqlSettings {
   readonly user: string | undefined;
   readonly password: string | undefined;
   readonly database: string;
-  readonly driver: DriverConfig;
+  /** mysql2's connection options. Not by mysql2's type: who uses another engine has no mysql2 to read its declarations. */
+  readonly driver: Readonly<Record<string, unknown>>;
   /** What each new connection runs first. */
   readonly sessionSql: string;
 }
@@ -85,7 +85,7 @@ export function readSettings(target: string | MysqlOptions): MysqlSettings {
   };
 }
 
-function driverConfig(options: MysqlOptions, host: string, port: number): DriverConfig {
+function driverConfig(options: MysqlOptions, host: string, port: number): MysqlSettings["driver"] {
   const { user, password, database, socketPath } = options;
   const ssl = tlsConfig(options.tls ?? false);
   return {
