@@ -3,8 +3,11 @@
  * answer (`source`).
  *
  * A condition must act as if the table held nothing else. Under inner, left and cross joins that is a condition in WHERE for the
- * tables of FROM and one in ON for a joined table. A right or full join keeps or invents rows on either side, so that no condition after the
- * join is right: there the table gives way to a derived table, `(select * from t where …) as t`.
+ * tables of FROM and one in ON for a joined table. A right join drops the rows on its left that match nothing, and keeps its own table's: the conditions
+ * that would have gone into WHERE go into its ON, and its own table's takes their place. A full join keeps or invents rows on either side, so
+ * that no condition after the join is right: there, and where a right join follows a list of tables, a table gives way to a derived table,
+ * `(select * from t where …) as t`. Derived tables are the exception on purpose: under a right join MariaDB 10.11 gives wrong rows for some (a window's count of a
+ * column that the join left null, and `not in`).
  */
 import type {
   AliasNode,
@@ -37,14 +40,28 @@ export class Sources {
   readonly list: Source[] = [];
   /** Conditions that belong into WHERE. */
   condition: OperationNode | undefined;
-  /** A right or full join is among the joins. */
+  /** Tables give way to derived tables. */
   readonly derive: boolean;
   /** The visible names of a DELETE's targets, which cannot give way to derived tables. */
   readonly targets: readonly string[];
 
-  constructor(joins: readonly JoinNode[] | undefined, targets: readonly string[] = []) {
-    this.derive = joins?.some(isOuterOnTheLeft) ?? false;
+  constructor(derive: boolean, targets: readonly string[] = []) {
+    this.derive = derive;
     this.targets = targets;
+  }
+
+  /** Of a select: conditions can follow a right join, as long as all sources stand in one chain of joins. */
+  static ofSelect(node: SelectQueryNode): Sources {
+    const chained = node.from?.froms.length === 1;
+    return new Sources(
+      node.joins?.some(({ joinType }) => joinType === "FullJoin" || (joinType === "RightJoin" && !chained)) ??
+        false,
+    );
+  }
+
+  /** Of a statement that writes, where the target's condition must stay in WHERE. */
+  static ofWrite(joins: readonly JoinNode[] | undefined, targets: readonly string[] = []): Sources {
+    return new Sources(joins?.some(isOuterOnTheLeft) ?? false, targets);
   }
 
   add(source: Source): void {
@@ -83,7 +100,7 @@ export abstract class SourceWalk extends ExpressionWalk {
     const where = node.where === undefined ? undefined : this.expression(node.where.where, false);
     let condition: OperationNode | undefined;
     if (node.from !== undefined) {
-      const sources = new Sources(node.joins);
+      const sources = Sources.ofSelect(node);
       put("from", withProperty(node.from, "froms", this.sourceList(node.from.froms, sources)));
       if (node.joins !== undefined) put("joins", this.joins(node.joins, sources));
       condition = sources.condition;
@@ -213,8 +230,12 @@ export abstract class SourceWalk extends ExpressionWalk {
       const before = sources.condition;
       sources.condition = undefined;
       const table = this.#sourceItem(join.table, sources);
-      const condition = sources.condition as OperationNode | undefined;
+      let condition = sources.condition as OperationNode | undefined;
       sources.condition = before;
+      if (join.joinType === "RightJoin" && !sources.derive) {
+        sources.condition = condition;
+        condition = before;
+      }
       const existing = join.on === undefined ? undefined : this.expression(join.on.on, false);
       // Behind a right join a condition on the joined target of a DELETE belongs into WHERE, as does that of a join without ON.
       const inWhere =

@@ -108,7 +108,7 @@ export abstract class StatementWalk extends SourceWalk {
     const outer = this.ctes;
     let copy = node.with === undefined ? node : withProperty(node, "with", this.with(node.with));
     if (copy.table === undefined) throw refuse("An update without a table. Write updateTable(table).");
-    const sources = new Sources(copy.joins);
+    const sources = Sources.ofWrite(copy.joins);
     const several = copy.table.kind === "ListNode";
     if (several) {
       const tables = copy.table as unknown as { readonly items: readonly OperationNode[] } & OperationNode;
@@ -148,7 +148,7 @@ export abstract class StatementWalk extends SourceWalk {
     let copy = node.with === undefined ? node : withProperty(node, "with", this.with(node.with));
     const targets = copy.from.froms.map((item) => this.#targetTable(item));
     const names = targets.map(({ alias }) => alias);
-    const sources = new Sources(copy.joins, names);
+    const sources = Sources.ofWrite(copy.joins, names);
     if (sources.derive && targets.length > 1)
       throw refuse(
         "A delete from several tables over a right or full join. Write a statement for each table.",

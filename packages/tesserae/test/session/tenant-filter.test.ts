@@ -54,7 +54,21 @@ describe("reading under the filter", () => {
     );
   });
 
-  it("derives the tables of right and full joins", () => {
+  it("puts the conditions before a right join into its ON, and its own table's after it", () => {
+    const query = db
+      .selectFrom("dots as d")
+      .leftJoin("sheets as l", "l.id", "d.sheet_id")
+      .rightJoin("sheets as r", "r.id", "d.sheet_id")
+      .innerJoin("dots as e", "e.id", "r.id")
+      .select("d.id");
+    expect(text(query)).toBe(
+      'select "d"."id" from "dots" as "d" left join "sheets" as "l" on "l"."user_id" = $1 and ("l"."id" = "d"."sheet_id") ' +
+        'right join "sheets" as "r" on "d"."user_id" = $2 and ("r"."id" = "d"."sheet_id") ' +
+        'inner join "dots" as "e" on "e"."user_id" = $3 and ("e"."id" = "r"."id") where "r"."user_id" = $4',
+    );
+  });
+
+  it("derives the tables of full joins", () => {
     const query = db.selectFrom("dots as d").fullJoin("sheets", "sheets.id", "d.sheet_id").select("d.id");
     expect(text(query)).toBe(
       'select "d"."id" from (select * from "dots" where "dots"."user_id" = $1) as "d" ' +
