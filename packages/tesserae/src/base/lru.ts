@@ -45,8 +45,4 @@ export class LruMap<K, V> {
   clear(): void {
     this.#entries.clear();
   }
-
-  values(): IterableIterator<V> {
-    return this.#entries.values();
-  }
 }

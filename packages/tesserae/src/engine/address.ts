@@ -113,6 +113,49 @@ const SECRET_PARAMETER = new RegExp(
   "gi",
 );
 
+/** How one engine reads its URLs. */
+export interface UrlForm<Options> {
+  readonly defaults: ServerUrlDefaults;
+  /** A URL to follow, for the message when the database's name is missing. */
+  readonly example: string;
+  /** What each parameter of the URL means. */
+  readonly parameters: Readonly<Record<string, (value: string) => Partial<Options>>>;
+  /** Parameters about TLS, which the engine reads together. */
+  readonly tlsParameters: readonly string[];
+  invalid(problem: string): Error;
+}
+
+/** Host, port, database, login and the parameters of an engine's URL; `tlsOf` reads the parameters about TLS. */
+export function readUrlOptions<Options, Tls>(
+  text: string,
+  form: UrlForm<Options>,
+  tlsOf: (parameters: ReadonlyMap<string, string>) => Tls,
+) {
+  const { parameters: known, tlsParameters, example, invalid } = form;
+  const url = parseServerUrl(text, form.defaults);
+  if (url.database === undefined) throw invalid(`"${redactUrl(text)}" names no database; write ${example}`);
+  const { host, port, user, password, database, parameters } = url;
+  let extra: Partial<Options> = {};
+  for (const [name, value] of parameters) {
+    if (tlsParameters.includes(name)) continue;
+    const read = known[name];
+    if (read === undefined)
+      throw invalid(
+        `the URL's parameter "${name}" is not known; known are ${[...Object.keys(known), ...tlsParameters].join(", ")}`,
+      );
+    extra = { ...extra, ...read(value) };
+  }
+  return {
+    host,
+    port,
+    database,
+    ...(user === undefined ? {} : { user }),
+    ...(password === undefined ? {} : { password }),
+    ...extra,
+    tls: tlsOf(parameters),
+  };
+}
+
 /** The text with every password replaced by `***`: in URLs (also ones that do not parse), in query parameters and in `name=value` lists. */
 export function redactUrl(text: string): string {
   // A text that is a URL as a whole may hold anything before its last @; inside a sentence a URL ends at a blank.

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { SslOptions } from "mysql2";
 import { TesseraeError } from "../../base/errors.ts";
-import { expandEnvironment, parseServerUrl, redactUrl } from "../address.ts";
+import { expandEnvironment, readUrlOptions, type UrlForm } from "../address.ts";
 import { BINARY_COLLATION } from "./ddl.ts";
 
 /** As Node's `tls.connect` has them. `verifyIdentity` (default true): the certificate must name the host, too. */
@@ -149,31 +149,15 @@ const PARAMETERS: Readonly<Record<string, (value: string) => Partial<MysqlOption
 };
 const TLS_PARAMETERS = ["ssl", "ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"];
 
-function fromUrl(text: string): MysqlOptions {
-  const url = parseServerUrl(text, URL_DEFAULTS);
-  if (url.database === undefined)
-    throw invalid(`"${redactUrl(text)}" names no database; write mysql://user:password@host:port/database`);
-  const { host, port, user, password, database, parameters } = url;
-  let extra: Partial<MysqlOptions> = {};
-  for (const [name, value] of parameters) {
-    if (TLS_PARAMETERS.includes(name)) continue;
-    const read = PARAMETERS[name];
-    if (read === undefined)
-      throw invalid(
-        `the URL's parameter "${name}" is not known; known are ${[...Object.keys(PARAMETERS), ...TLS_PARAMETERS].join(", ")}`,
-      );
-    extra = { ...extra, ...read(value) };
-  }
-  return {
-    host,
-    port,
-    database,
-    ...(user === undefined ? {} : { user }),
-    ...(password === undefined ? {} : { password }),
-    ...extra,
-    tls: tlsOf(parameters),
-  };
-}
+const URL_FORM: UrlForm<MysqlOptions> = {
+  defaults: URL_DEFAULTS,
+  example: "mysql://user:password@host:port/database",
+  parameters: PARAMETERS,
+  tlsParameters: TLS_PARAMETERS,
+  invalid,
+};
+
+const fromUrl = (text: string): MysqlOptions => readUrlOptions(text, URL_FORM, tlsOf);
 
 /** `ssl=true` checks everything; `ssl-mode` has the meaning of the mysql client: REQUIRED encrypts, VERIFY_CA also checks who signed, VERIFY_IDENTITY also the name. */
 function tlsOf(parameters: ReadonlyMap<string, string>): boolean | MysqlTlsOptions {

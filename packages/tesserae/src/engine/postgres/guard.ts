@@ -24,8 +24,8 @@
  *
  * Tried and not taken (100 rows a statement / one row, server time against an unguarded table): a WHEN clause with the comparison 0.87 / 0.62, since its
  * text is parsed anew for each statement; statement triggers with transition tables 0.86 / 0.55, and they fire after the foreign keys; this 0.80 / 0.66.
- * Of the 29 µs that one row pays, 19 are the look-up in the residence, about what a foreign key costs. With the client on the same cores (`npm run bench -- guard`)
- * the ratios are 0.91 and 0.85. A session that remembers keys beyond its transaction, with a sequence as the residences' version and shared advisory locks,
+ * Of the 29 µs that one row pays, 19 are the look-up in the residence, about what a foreign key costs. With the client on the same cores: `npm run bench -- guard`.
+ * A session that remembers keys beyond its transaction, with a sequence as the residences' version and shared advisory locks,
  * would pay 12 µs for a key it knows and more than now for one it does not.
  */
 import { derivedName } from "../../schema/define-schema.ts";

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "node:tls";
 import { TesseraeError } from "../../base/errors.ts";
-import { expandEnvironment, parseServerUrl, redactUrl } from "../address.ts";
+import { expandEnvironment, readUrlOptions, type UrlForm } from "../address.ts";
 import { quoteIdentifier } from "./ddl.ts";
 
 export interface PostgresOptions {
@@ -142,33 +142,15 @@ const PARAMETERS: Readonly<Record<string, (value: string) => Partial<PostgresOpt
 };
 const TLS_PARAMETERS = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
 
-function fromUrl(text: string): PostgresOptions {
-  const url = parseServerUrl(text, URL_DEFAULTS);
-  if (url.database === undefined)
-    throw invalid(
-      `"${redactUrl(text)}" names no database; write postgres://user:password@host:port/database`,
-    );
-  const { host, port, user, password, database, parameters } = url;
-  let extra: Partial<PostgresOptions> = {};
-  for (const [name, value] of parameters) {
-    if (TLS_PARAMETERS.includes(name)) continue;
-    const read = PARAMETERS[name];
-    if (read === undefined)
-      throw invalid(
-        `the URL's parameter "${name}" is not known; known are ${[...Object.keys(PARAMETERS), ...TLS_PARAMETERS].join(", ")}`,
-      );
-    extra = { ...extra, ...read(value) };
-  }
-  return {
-    host,
-    port,
-    database,
-    ...(user === undefined ? {} : { user }),
-    ...(password === undefined ? {} : { password }),
-    ...extra,
-    tls: tlsOf(parameters),
-  };
-}
+const URL_FORM: UrlForm<PostgresOptions> = {
+  defaults: URL_DEFAULTS,
+  example: "postgres://user:password@host:port/database",
+  parameters: PARAMETERS,
+  tlsParameters: TLS_PARAMETERS,
+  invalid,
+};
+
+const fromUrl = (text: string): PostgresOptions => readUrlOptions(text, URL_FORM, tlsOf);
 
 /** libpq's meaning: `require` encrypts, `verify-ca` also checks who signed the certificate, `verify-full` also whom it names. */
 function tlsOf(parameters: ReadonlyMap<string, string>): boolean | ConnectionOptions {
