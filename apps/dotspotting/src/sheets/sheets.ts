@@ -82,15 +82,15 @@ function isInterrupted(state: string, touched: Date): boolean {
   return working && Date.now() - touched.getTime() > interruptedAfterMs;
 }
 
-/** The newest public sheets of everybody, a page at a time. */
-export async function recentSheets(
-  fed: DotFederation,
-  request: PageRequest,
-): Promise<{ place: PagePlace; sheets: SheetSummary[] }> {
-  const visible = fed.main
-    .selectFrom("sheets_lookup")
-    .where("sheets_lookup.state", "=", "ready")
-    .where("sheets_lookup.visibility", "=", "public");
+const lookup = (fed: DotFederation) => fed.main.selectFrom("sheets_lookup");
+
+interface SheetPage {
+  readonly place: PagePlace;
+  readonly sheets: SheetSummary[];
+}
+
+/** A page of the sheets that may be seen, newest first. */
+async function pageOfSheets(visible: ReturnType<typeof lookup>, request: PageRequest): Promise<SheetPage> {
   const { total } = await visible.select((eb) => eb.fn.countAll().as("total")).executeTakeFirstOrThrow();
   const place = placePage(request, Number(total));
   if (place.count === 0) return { place, sheets: [] };
@@ -105,15 +105,22 @@ export async function recentSheets(
   return { place, sheets: rows.map(summary) };
 }
 
+/** The newest public sheets of everybody, a page at a time. */
+export async function recentSheets(fed: DotFederation, request: PageRequest): Promise<SheetPage> {
+  const visible = lookup(fed)
+    .where("sheets_lookup.state", "=", "ready")
+    .where("sheets_lookup.visibility", "=", "public");
+  return pageOfSheets(visible, request);
+}
+
 /** A user's sheets, newest first: all of them for the user, the public ones for everybody else. */
 export async function sheetsOfUser(
   fed: DotFederation,
   user: { id: bigint; name: string },
   viewer: bigint | undefined,
   request: PageRequest,
-): Promise<{ place: PagePlace; sheets: SheetSummary[] }> {
-  let visible = fed.main
-    .selectFrom("sheets_lookup")
+): Promise<SheetPage> {
+  let visible = lookup(fed)
     .where("sheets_lookup.user_id", "=", user.id)
     .where("sheets_lookup.state", "!=", "deleted");
   if (viewer !== user.id) {
@@ -121,18 +128,7 @@ export async function sheetsOfUser(
       .where("sheets_lookup.state", "=", "ready")
       .where("sheets_lookup.visibility", "=", "public");
   }
-  const { total } = await visible.select((eb) => eb.fn.countAll().as("total")).executeTakeFirstOrThrow();
-  const place = placePage(request, Number(total));
-  if (place.count === 0) return { place, sheets: [] };
-  const rows = await visible
-    .innerJoin("users", "users.id", "sheets_lookup.user_id")
-    .select(summaryColumns)
-    .orderBy("sheets_lookup.created", "desc")
-    .orderBy("sheets_lookup.id", "desc")
-    .limit(place.count)
-    .offset(place.offset)
-    .execute();
-  return { place, sheets: rows.map(summary) };
+  return pageOfSheets(visible, request);
 }
 
 const summaryColumns = [
