@@ -17,7 +17,7 @@ import type {
 import { toEngineError } from "./engine-error.ts";
 
 /** How often a control transaction is tried that the database ended for a reason which may be gone the next time. */
-const ATTEMPTS_MAX = 12;
+const ATTEMPTS_MAX = 200;
 const BACKOFF_MS_MAX = 250;
 /** After this time no new try is begun: a lock that nobody gives back is then the caller's to hear of. */
 const RETRY_MS_MAX = 30_000;
