@@ -16,3 +16,4 @@ export { startMariaDb } from "./mariadb.ts";
 export { startPostgres } from "./postgres.ts";
 export type { DatabaseServer, PrivateServer, ServerAddress, ServerEngine, ServerOptions } from "./server.ts";
 export { ServerSet, sharedServer, stopSharedServers } from "./shared-servers.ts";
+export { type ProxyState, type ProxyTarget, TcpProxy } from "./tcp-proxy.ts";
