@@ -93,6 +93,37 @@ const catalogue = {
   },
   KEY_UNKNOWN: { retryable: false, summary: "The directory knows no shard for the key." },
   LOCK_TIMEOUT: { retryable: true, summary: "A lock was not granted in time." },
+  MOVE_ABORTED: { retryable: false, summary: "The move was aborted; the key is where it was." },
+  MOVE_PAUSED: { retryable: false, summary: "The move was paused; resume it when you like." },
+  MOVE_REFERENCE_MISSING: {
+    retryable: false,
+    summary: "Rows that move refer to rows of a reference table that the target does not have.",
+  },
+  MOVE_RIGHTS: { retryable: false, summary: "The login lacks a right that the move needs." },
+  MOVE_ROOM: { retryable: false, summary: "The target has no room for the rows that are to move there." },
+  MOVE_SAME_SHARD: { retryable: false, summary: "The key lives on the shard that it is to move to." },
+  MOVE_SCHEMA: {
+    retryable: false,
+    summary: "The two shards of a move do not both have the tables that the schema says.",
+  },
+  MOVE_STEP: { retryable: false, summary: "The move is past the step at which this can be done." },
+  MOVE_TAKEN_OVER: {
+    retryable: false,
+    summary: "Another process has taken the move over and goes on with it.",
+  },
+  MOVE_TARGET_NOT_EMPTY: {
+    retryable: false,
+    summary: "The target has rows of the key that no move has left there.",
+  },
+  MOVE_UNDER_WAY: {
+    retryable: true,
+    summary: "The key or range is being moved, and nothing else may be done with it until that has ended.",
+  },
+  MOVE_UNKNOWN: { retryable: false, summary: "There is no move with this id." },
+  MOVE_VERIFY: {
+    retryable: false,
+    summary: "A row at the target differs from the source's, and no change under way explains it.",
+  },
   PARAMETER_MISSING: {
     retryable: false,
     summary: "A prepared query was called without a value for one of its parameters.",
@@ -111,6 +142,7 @@ const catalogue = {
     retryable: false,
     summary: "A range of keys that overlaps another range, or holds keys that have a place of their own.",
   },
+  RANGE_UNKNOWN: { retryable: false, summary: "There is no such range of keys." },
   RAW_REFUSED: { retryable: false, summary: "Raw SQL that could reach beyond the session's key." },
   REFERENCE_READ_ONLY: { retryable: false, summary: "A write of a reference table on a shard." },
   REPLICA_READ_ONLY: {

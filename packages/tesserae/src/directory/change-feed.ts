@@ -19,6 +19,8 @@ export const LEASE_MS_DEFAULT = 2_000;
 const ENTRIES_MAX = 1_000;
 /** Entries are kept this long: a process that polled within it loses nothing. */
 const RETENTION_MS = 600_000;
+/** Entries written by one statement. */
+const INSERT_ENTRIES = 200;
 /** Pruning comes with every so many entries. */
 const PRUNE_EVERY = 64n;
 
@@ -106,9 +108,10 @@ export class ChangeFeed {
     return this.#polling;
   }
 
-  /** Appends an entry. The caller's transaction holds the feed's lock from here to its end, so let this come last. */
-  async append(transaction: ControlTransaction, entry: FeedEntry): Promise<void> {
-    await appendToFeed(transaction, this.#control, this.#codec, entry, this.#wallNow());
+  /** Appends entries. The caller's transaction holds the feed's lock from here to its end, so let this come last. */
+  async append(transaction: ControlTransaction, ...entries: readonly FeedEntry[]): Promise<void> {
+    if (entries.length > 0)
+      await appendToFeed(transaction, this.#control, this.#codec, entries, this.#wallNow());
   }
 
   #age(): number {
@@ -178,29 +181,33 @@ async function appendToFeed(
   transaction: ControlTransaction,
   control: ControlStore,
   codec: RowCodec,
-  entry: FeedEntry,
+  entries: readonly FeedEntry[],
   nowMs: number,
 ): Promise<void> {
   const metaCodec = new RowCodec(control.dialect, meta);
   const name = metaCodec.encode("name", FEED_META);
   await lockMeta(transaction, control, FEED_META, "0", "alone");
   const { rows } = await transaction.run(`select value from ${META_TABLE} where name = ?`, [name]);
-  const number = BigInt(metaCodec.decode("value", rows[0]?.["value"]) as string) + 1n;
+  const before = BigInt(metaCodec.decode("value", rows[0]?.["value"]) as string);
+  const number = before + BigInt(entries.length);
   await transaction.run(`update ${META_TABLE} set value = ? where name = ?`, [
     metaCodec.encode("value", number.toString()),
     name,
   ]);
-  await transaction.run(
-    `insert into ${FEED_TABLE} (number, federation, kind, low, at) values (?, ?, ?, ?, ?)`,
-    [
-      codec.encode("number", number),
-      codec.encode("federation", entry.federation),
-      codec.encode("kind", entry.kind),
-      codec.encode("low", entry.low),
-      codec.encode("at", new Date(nowMs)),
-    ],
-  );
-  if (number % PRUNE_EVERY !== 0n) return;
+  for (let start = 0; start < entries.length; start += INSERT_ENTRIES) {
+    const batch = entries.slice(start, start + INSERT_ENTRIES);
+    await transaction.run(
+      `insert into ${FEED_TABLE} (number, federation, kind, low, at) values ${batch.map(() => "(?, ?, ?, ?, ?)").join(", ")}`,
+      batch.flatMap((entry, index) => [
+        codec.encode("number", before + BigInt(start + index + 1)),
+        codec.encode("federation", entry.federation),
+        codec.encode("kind", entry.kind),
+        codec.encode("low", entry.low),
+        codec.encode("at", new Date(nowMs)),
+      ]),
+    );
+  }
+  if (number / PRUNE_EVERY === before / PRUNE_EVERY) return;
   // The newest entry stays whatever its age: readers find their place by it.
   await transaction.run(`delete from ${FEED_TABLE} where number < ? and at < ?`, [
     codec.encode("number", number),

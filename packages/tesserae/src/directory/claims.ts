@@ -28,6 +28,8 @@ export type Claim =
   | { readonly kind: "changed" }
   /** Another's work must come to rest first. */
   | { readonly kind: "blocked"; readonly by: DirectoryRow }
+  /** The range around the key is being moved. */
+  | { readonly kind: "moving"; readonly range: DirectoryRow }
   /** The range around the key is on another shard than the one demanded. */
   | { readonly kind: "elsewhere"; readonly shard: number };
 
@@ -44,6 +46,8 @@ export function claimAdmission(
     const point = await directoryRows.lock(transaction, "p", key);
     const range = await findRangeAround(parts, transaction, key);
     if (range !== undefined && isUnderWay(range)) return { kind: "blocked", by: range };
+    // What a move takes along was settled when it began.
+    if (range?.state === "moving") return { kind: "moving", range };
     if (point === undefined) {
       if (range !== undefined) return { kind: "changed" };
       const row: DirectoryRow = {

@@ -57,7 +57,42 @@ export function feedTable(): TableModel {
   );
 }
 
+export const MOVES_TABLE = "tesserae_moves";
+
+/** The row of `tesserae_meta` that moves draw their tokens from; the first token of a move is its id. */
+export const MOVE_TOKEN_META = "move_token";
+
+/** The moves of all federations, under way and ended. What is under way has no `finished`. */
+export function movesTable(): TableModel {
+  const longText: LogicalType = { kind: "text", length: undefined, caseInsensitive: false };
+  const moment: LogicalType = { kind: "timestamp", precision: 3 };
+  return controlTable(
+    MOVES_TABLE,
+    [
+      controlColumn("id", bigintType),
+      controlColumn("federation", shortText(60)),
+      controlColumn("kind", shortText(10)),
+      controlColumn("source", { kind: "int" }),
+      controlColumn("target", { kind: "int" }),
+      controlColumn("step", shortText(10)),
+      controlColumn("token", bigintType),
+      // What somebody wants of whoever runs the move: run, pause or abort.
+      controlColumn("wanted", shortText(10)),
+      // Who runs it; null: nobody, and whoever likes may take it up.
+      controlColumn("runner", shortText(100), { nullable: true }),
+      controlColumn("members", longText),
+      controlColumn("progress", longText),
+      controlColumn("error", longText, { nullable: true }),
+      controlColumn("created", moment),
+      controlColumn("updated", moment),
+      controlColumn("finished", moment, { nullable: true }),
+    ],
+    ["id"],
+    [{ name: derivedName([MOVES_TABLE, "finished"]), columns: ["finished", "id"] }],
+  );
+}
+
 /** All control tables of main. */
 export function mainControlTables(federations: Iterable<FederationModel>): TableModel[] {
-  return [metaTable(), feedTable(), ticketsTable(), ...[...federations].map(directoryTable)];
+  return [metaTable(), feedTable(), ticketsTable(), movesTable(), ...[...federations].map(directoryTable)];
 }

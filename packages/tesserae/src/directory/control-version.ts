@@ -30,8 +30,11 @@ export interface ControlStep {
   statements(dialect: EngineDialect): readonly string[];
 }
 
-/** The steps of this library. Version 1 is what the tables' models create. */
-export const CONTROL_STEPS: readonly ControlStep[] = [];
+/**
+ * The steps of this library. Version 2 brings the moves: a table that is made by its model, and the state `moving` of the directory's rows, which a library
+ * that knows only version 1 would take for a key without a shard.
+ */
+export const CONTROL_STEPS: readonly ControlStep[] = [{ version: 2, statements: () => [] }];
 
 export interface ControlLayout {
   readonly version: number;

@@ -6,9 +6,14 @@ import { directoryTable } from "./control-tables.ts";
 
 /**
  * admitting → active → removing → purging → removed → admitting … `removing` may still turn back to `active`; from `purging` on rows are
- * gone, and it goes only forward. `removed` is a tombstone that keeps the epoch.
+ * gone, and it goes only forward. `removed` is a tombstone that keeps the epoch. `moving` is served like `active`, and its token is that of a move:
+ * nobody else may change the row until the move has ended.
  */
-export type DirectoryState = "admitting" | "active" | "removing" | "purging" | "removed";
+export type DirectoryState = "admitting" | "active" | "moving" | "removing" | "purging" | "removed";
+
+/** Statements find a key's shard in these states. */
+export const isServed = (row: { readonly state: DirectoryState }): boolean =>
+  row.state === "active" || row.state === "moving";
 
 export interface DirectoryRow {
   readonly kind: "p" | "r";
@@ -160,12 +165,12 @@ export class DirectoryRows {
     return this.#decode((await this.#control.read(sql, parameters)).rows);
   }
 
-  /** Points of a shard in a state. */
-  async count(shard: number, state: DirectoryState): Promise<number> {
-    const sql = `select count(*) as n from ${this.#table} where shard = ? and state = ? and kind = 'p'`;
+  /** Points of a shard in one of the states. */
+  async count(shard: number, states: readonly DirectoryState[]): Promise<number> {
+    const sql = `select count(*) as n from ${this.#table} where shard = ? and state in (${states.map(() => "?").join(", ")}) and kind = 'p'`;
     const { rows } = await this.#control.read(sql, [
       this.#codec.encode("shard", shard),
-      this.#codec.encode("state", state),
+      ...states.map((state) => this.#codec.encode("state", state)),
     ]);
     return Number(rows[0]?.["n"]);
   }

@@ -11,7 +11,7 @@ import type { ControlStore } from "../engine/control-store.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import type { FederationModel } from "../schema/model.ts";
 import type { ChangeFeed } from "./change-feed.ts";
-import { type DirectoryRow, DirectoryRows } from "./directory-rows.ts";
+import { type DirectoryRow, DirectoryRows, isServed } from "./directory-rows.ts";
 import { type CacheKey, KeyCodec } from "./key-codec.ts";
 
 export const DIRECTORY_CACHE_ENTRIES_DEFAULT = 100_000;
@@ -146,7 +146,7 @@ export class Directory {
   }
 
   #routeOf(key: KeyValue, row: DirectoryRow | undefined): Route {
-    if (row?.state === "active") return Object.freeze({ shard: row.shard, epoch: row.epoch, key });
+    if (row !== undefined && isServed(row)) return Object.freeze({ shard: row.shard, epoch: row.epoch, key });
     const what =
       row === undefined
         ? "has no shard: add it first, with fed.tenants.add(key)"

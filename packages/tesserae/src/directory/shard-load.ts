@@ -20,11 +20,7 @@ export class ShardLoad {
   async count(): Promise<ReadonlyMap<number, number>> {
     const counts = await Promise.all(
       this.#shards.map(
-        async (shard) =>
-          [
-            shard,
-            (await this.#rows.count(shard, "active")) + (await this.#rows.count(shard, "admitting")),
-          ] as const,
+        async (shard) => [shard, await this.#rows.count(shard, ["active", "admitting", "moving"])] as const,
       ),
     );
     return new Map(counts);

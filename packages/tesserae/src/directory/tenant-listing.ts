@@ -85,7 +85,7 @@ export class TenantListing<Key extends KeyValue> {
         { shard, operation: "tenants.list" },
       );
     }
-    const states = ["active", "admitting", "removing", "purging"] as const;
+    const states = ["active", "moving", "admitting", "removing", "purging"] as const;
     const pages = await Promise.all(states.map((state) => this.#rows.pageOfShard({ ...page, shard, state })));
     return pages
       .flat()

@@ -13,7 +13,7 @@ import type { ShardChooser } from "./choosers.ts";
 import { pickShard } from "./choosers.ts";
 import { claimAdmission, claimRangeAdmission, claimRemoval, type RegistryParts } from "./claims.ts";
 import type { Directory } from "./directory.ts";
-import { type DirectoryRow, DirectoryRows } from "./directory-rows.ts";
+import { type DirectoryRow, DirectoryRows, isServed } from "./directory-rows.ts";
 import type { CacheKey, KeyCodec } from "./key-codec.ts";
 import { ResidenceRows } from "./residence-rows.ts";
 import { ShardLoad } from "./shard-load.ts";
@@ -200,6 +200,7 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
       if (row === undefined) throw this.#unknown(checked, "tenants.remove");
       if (row.state === "removed" || (row.kind === "p" && epoch !== undefined && row.epoch > epoch)) return;
       if (row.kind === "p") epoch = row.epoch;
+      if (row.state === "moving") throw this.#moving(checked, row, "tenants.remove");
       if (isUnderWay(row)) {
         await this.#awaitRest(row, deadline);
         continue;
@@ -245,7 +246,7 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
     let epoch: bigint | undefined;
     for (;;) {
       const row = await this.#rows.lookup(key, this.#keys.compare);
-      if (row?.state === "active") return tenantPlace<Key>(key, row);
+      if (row !== undefined && isServed(row)) return tenantPlace<Key>(key, row);
       // It was added by this call and removed by another since, while this process slept: nothing to bring back.
       if (row?.state === "removed" && row.epoch === epoch) return tenantPlace<Key>(key, row);
       if (row !== undefined && isUnderWay(row)) {
@@ -258,6 +259,7 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
       if (claim.kind === "blocked") await this.#awaitRest(claim.by, deadline);
       if (claim.kind === "elsewhere")
         throw this.#elsewhere({ key: key as Key, shard: claim.shard }, demanded as number);
+      if (claim.kind === "moving") throw this.#moving(key, claim.range, "tenants.add");
       if (claim.kind !== "claimed") continue;
       epoch = claim.row.epoch;
       this.#load.added(claim.row.shard);
@@ -359,6 +361,16 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
       "KEY_UNKNOWN",
       `Key ${this.#keys.show(key)} of federation "${this.#options.federation.name}" has no shard: it was never added.`,
       this.#place(operation, key),
+    );
+  }
+
+  #moving(key: KeyValue, row: DirectoryRow, operation: string): TesseraeError {
+    const what =
+      row.kind === "p" ? `Key ${this.#keys.show(key)}` : `The range around key ${this.#keys.show(key)}`;
+    return new TesseraeError(
+      "MOVE_UNDER_WAY",
+      `${what} of federation "${this.#options.federation.name}" is being moved from shard ${row.shard}. Wait for the move, or abort it: fed.moves.list() names it.`,
+      { ...this.#place(operation, key), shard: row.shard },
     );
   }
 

@@ -29,6 +29,15 @@ export interface ControlRunner {
 
 export interface ControlTransaction extends ControlRunner {
   readonly connection: Connection;
+  /** With `lockWaitMs` the statement waits so long for a lock at most: LOCK_TIMEOUT. */
+  run(sql: string, parameters: readonly unknown[], lockWaitMs?: number): Promise<EngineResult>;
+}
+
+export interface ControlTransactionOptions {
+  /** `unchecked`: foreign keys are not checked, and none cascades. */
+  readonly references?: "checked" | "unchecked" | undefined;
+  /** The body is not run again, whatever ends it: the caller decides. */
+  readonly once?: boolean | undefined;
 }
 
 /** Logical values of one control table's columns, in and out. */
@@ -96,28 +105,39 @@ export class ControlStore implements ControlRunner {
    * A short read-committed write transaction. The body must read before it writes and do nothing outside the database: it runs
    * again as a whole after a deadlock, a lock time-out, or a lost connection, of which nobody knows whether its commit took effect.
    */
-  async transaction<T>(body: (transaction: ControlTransaction) => Promise<T>): Promise<T> {
+  async transaction<T>(
+    body: (transaction: ControlTransaction) => Promise<T>,
+    options: ControlTransactionOptions = {},
+  ): Promise<T> {
     const begun = performance.now();
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#once(body);
+        return await this.#once(body, options);
       } catch (error) {
-        if (attempt >= ATTEMPTS_MAX || performance.now() - begun > RETRY_MS_MAX || !mayTryAgain(error))
+        if (
+          options.once === true ||
+          attempt >= ATTEMPTS_MAX ||
+          performance.now() - begun > RETRY_MS_MAX ||
+          !mayTryAgain(error)
+        )
           throw error;
         await sleep(Math.random() * Math.min(BACKOFF_MS_MAX, 2 ** attempt));
       }
     }
   }
 
-  async #once<T>(body: (transaction: ControlTransaction) => Promise<T>): Promise<T> {
+  async #once<T>(
+    body: (transaction: ControlTransaction) => Promise<T>,
+    { references }: ControlTransactionOptions,
+  ): Promise<T> {
     const connection = await this.#guarded(() => this.database.acquire(), undefined);
     let broken = true;
     try {
-      await this.#guarded(() => connection.begin({ isolation: "read committed" }), undefined);
+      await this.#guarded(() => connection.begin({ isolation: "read committed", references }), undefined);
       const result = await body({
         connection,
-        run: (sql, parameters) =>
-          this.#guarded(() => connection.run({ sql: this.#text(sql), parameters }), sql),
+        run: (sql, parameters, lockWaitMs) =>
+          this.#guarded(() => connection.run({ sql: this.#text(sql), parameters, lockWaitMs }), sql),
       });
       await this.#guarded(() => connection.commit(), undefined);
       broken = false;

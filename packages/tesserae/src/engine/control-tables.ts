@@ -12,7 +12,7 @@ import type { LogicalType } from "../schema/logical-type.ts";
 import type { ColumnModel, FederationModel, IndexModel, TableModel } from "../schema/model.ts";
 
 /** The version of all control tables; raised with each change of their layout. */
-export const CONTROL_VERSION = 1;
+export const CONTROL_VERSION = 2;
 
 export const META_TABLE = "tesserae_meta";
 
