@@ -21,7 +21,15 @@ export interface ErrorPlace {
   readonly sql?: string | undefined;
 }
 
+/**
+ * Why a shard's guard refused a write. `no_residence`: the shard never had the key, or it was purged. `not_here`: the key is arriving, frozen or gone.
+ * `key_change`: an update of the distribution column. `residence_changed`: the residence was replaced while the guard waited for it.
+ */
+export type GuardReason = "no_residence" | "not_here" | "key_change" | "residence_changed";
+
 export interface ErrorDetails extends ErrorPlace {
+  /** For GUARD_REFUSED. */
+  readonly reason?: GuardReason | undefined;
   readonly cause?: unknown;
   /** Overrides the catalogue's answer, where one occurrence is different from the rule. */
   readonly retryable?: boolean | undefined;
@@ -46,6 +54,8 @@ export class TesseraeError extends Error {
   readonly code: ErrorCode;
   /** True when the same call may succeed if it is made again as a whole. */
   readonly retryable: boolean;
+  /** Why the guard refused; undefined for every code but GUARD_REFUSED. */
+  readonly reason: GuardReason | undefined;
   readonly cluster: string | undefined;
   readonly shard: number | undefined;
   readonly federation: string | undefined;
@@ -60,6 +70,7 @@ export class TesseraeError extends Error {
     this.name = "TesseraeError";
     this.code = code;
     this.retryable = details.retryable ?? ERROR_CODES[code].retryable;
+    this.reason = details.reason;
     this.cluster = details.cluster;
     this.shard = details.shard;
     this.federation = details.federation;
@@ -72,7 +83,7 @@ export class TesseraeError extends Error {
 
   /** The same error with what a higher floor knows about the place; what is known already is kept. */
   at(place: ErrorPlace): TesseraeError {
-    const merged: ErrorDetails = {
+    return this.#copy(this.message, {
       cluster: this.cluster ?? place.cluster,
       shard: this.shard ?? place.shard,
       federation: this.federation ?? place.federation,
@@ -82,16 +93,51 @@ export class TesseraeError extends Error {
       operation: this.operation ?? place.operation,
       sql: this.sql ?? place.sql,
       retryable: this.retryable,
+      reason: this.reason,
       cause: this.cause,
-    };
-    const copy = new TesseraeError(this.code, this.message, merged);
-    if (this.stack !== undefined) copy.stack = this.stack;
+    });
+  }
+
+  /** The same error for somebody who knows more: `sentence` is added to the message. */
+  knowing(sentence: string, retryable: boolean): TesseraeError {
+    return this.#copy(`${this.message} ${sentence}`, { ...this, retryable, cause: this.cause });
+  }
+
+  #copy(message: string, details: ErrorDetails): TesseraeError {
+    const copy = new TesseraeError(this.code, message, details);
+    if (this.stack !== undefined) copy.stack = this.stack.replace(this.message, message);
     return copy;
   }
 
   toJSON(): Record<string, unknown> {
-    const { code, message, retryable, cluster, shard, federation, key, table, column, operation, sql } = this;
-    return { code, message, retryable, cluster, shard, federation, key, table, column, operation, sql };
+    const {
+      code,
+      message,
+      retryable,
+      reason,
+      cluster,
+      shard,
+      federation,
+      key,
+      table,
+      column,
+      operation,
+      sql,
+    } = this;
+    return {
+      code,
+      message,
+      retryable,
+      reason,
+      cluster,
+      shard,
+      federation,
+      key,
+      table,
+      column,
+      operation,
+      sql,
+    };
   }
 }
 

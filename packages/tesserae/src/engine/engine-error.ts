@@ -26,6 +26,7 @@ export function toEngineError(error: unknown, dialect: EngineDialect, place: Err
       ...place,
       table: guard.table,
       key: guard.key,
+      reason: guard.reason,
       retryable,
       cause: error,
     });

@@ -102,6 +102,7 @@ forEachEngine((engine) => {
       expect(raisedByUs).toMatchObject({
         code: "GUARD_REFUSED",
         retryable: true,
+        reason: "no_residence",
         table: "notes",
         key: "42",
         shard: 1,
