@@ -9,8 +9,11 @@
  */
 import type { DialectAdapter, QueryCompiler } from "kysely";
 import type { ErrorCode } from "../base/error-codes.ts";
-import type { LogicalType } from "../schema/logical-type.ts";
+import type { GuardReason } from "../base/errors.ts";
+import type { KeyValue, LogicalType } from "../schema/logical-type.ts";
 import type { FederationModel, ForeignKeyModel, TableModel } from "../schema/model.ts";
+
+export type { GuardReason };
 
 export type EngineName = "sqlite" | "mysql" | "postgres";
 
@@ -83,6 +86,11 @@ export interface Statement {
   readonly prepare?: boolean;
   /** A plain read: an engine with one writer may run it on a reader. */
   readonly readOnly?: boolean;
+  /**
+   * Inside a transaction: having waited so long for a lock, the statement ends with LOCK_TIMEOUT, in ms, less than a second too. It may take back what the
+   * statement did, or fail the transaction: roll back. An engine with one writer has all its locks since the begin, and nothing to wait for.
+   */
+  readonly lockWaitMs?: number | undefined;
 }
 
 /** A raw row: the driver's values by column name. The receiver may change it in place. */
@@ -106,6 +114,11 @@ export type IsolationLevel =
 export interface BeginOptions {
   readonly isolation?: IsolationLevel | undefined;
   readonly readOnly?: boolean | undefined;
+  /**
+   * `unchecked`: to its end the transaction neither checks foreign keys nor cascades. PostgreSQL fires no triggers either then, the guard's included, and needs a
+   * right for it (`EngineDialect.mayUncheckReferences`). Default `checked`.
+   */
+  readonly references?: "checked" | "unchecked" | undefined;
 }
 
 export interface Connection {
@@ -164,9 +177,6 @@ export interface ErrorReason {
   readonly fatal: boolean;
 }
 
-/** no_residence: the shard never had the key, or it was purged. not_here: arriving, frozen or gone. key_change: an update of the distribution column. residence_changed: the row was replaced while the guard waited. */
-export type GuardReason = "no_residence" | "not_here" | "key_change" | "residence_changed";
-
 /** The pure part of an engine: text, types and classification. No connection is needed for any of it. */
 export interface EngineDialect {
   readonly name: EngineName;
@@ -200,10 +210,75 @@ export interface EngineDialect {
    * the check off (MariaDB, MySQL), nothing is checked afterwards: whoever uses it knows that the rows fit.
    */
   readonly deferReferences: { readonly open: readonly string[]; readonly close: readonly string[] };
+  /** Whether this connection may `begin({ references: "unchecked" })`. */
+  mayUncheckReferences(connection: Connection): Promise<boolean>;
+  /**
+   * What whoever is about to lock residences alone runs first, in the same transaction, with the keys (a range's `low`) as parameters, encoded: a gate
+   * that writers pass too, so that they cannot overtake for ever. Undefined where the engine's locks are a queue anyway.
+   */
+  gateSql(federation: FederationModel, keys: number): string | undefined;
+  readonly transfer: EngineTransfer;
   dropTable(name: string): string[];
   /** A SELECT giving one column `name`: the tables of the connected database (or schema), ours and others'. */
   readonly listTablesSql: string;
   /** A SELECT giving one column `name`: its triggers. */
   readonly listTriggersSql: string;
   classify(error: unknown): ErrorReason;
+}
+
+/** A row's values in the order of the table's columns: logical ones, but JSON as its text. */
+export type TransferRow = readonly unknown[];
+
+/**
+ * Whose rows: those of some keys, or those of a range. A range leaves out the keys that have a point of their own in the residences of the database that is asked
+ * (`tesserae_residence_<federation>`, kind `p`).
+ */
+export type KeyScope =
+  | { readonly kind: "points"; readonly keys: readonly KeyValue[] }
+  | {
+      readonly kind: "range";
+      readonly low: KeyValue;
+      readonly high: KeyValue | null;
+      readonly federation: string;
+    };
+
+/** The rows of `scope` whose primary key (logical values) is behind `after` and not behind `upTo`. */
+export interface RowSlice {
+  readonly table: TableModel;
+  readonly scope: KeyScope;
+  readonly after?: readonly unknown[] | undefined;
+  readonly upTo?: readonly unknown[] | undefined;
+}
+
+/** Some rows of a table, as the condition that picks them. */
+export interface RowSelection {
+  readonly table: TableModel;
+  /** The text behind `where`. Each value in it goes through `write`, which says what stands in its place. */
+  where(write: (type: LogicalType, value: unknown) => string): string;
+}
+
+/** What each engine does in its own way when rows move from database to database; `RowTransfer` does the rest. */
+export interface EngineTransfer {
+  /** `(a, b) > (x, y)` is a range of an index; otherwise it must be written out column by column. */
+  readonly comparesRows: boolean;
+  /** A text column that compares by code point, though it may fold case by itself. */
+  byCodePoint(column: string): string;
+  /** How many bytes a text or bytes value has. */
+  byteLength(column: string): string;
+  /** A DELETE of at most `limit` of the rows for which `where` holds. */
+  deleteSome(table: TableModel, where: string, limit: number): string;
+  /** Rows of values that the engine's own codecs have checked or another engine kept; in statements of bounded size. */
+  insert(connection: Connection, table: TableModel, rows: readonly TransferRow[]): Promise<void>;
+  /**
+   * Copies rows between two databases of this engine without reading their values, and gives their number; undefined when it cannot with these
+   * connections or rows. `rowBytesMax` is the size of the largest row, where the table's definition does not bound it.
+   */
+  copy(
+    source: Connection,
+    target: Connection,
+    selection: RowSelection,
+    rowBytesMax: number | undefined,
+  ): Promise<number | undefined>;
+  /** Aggregates whose values, taken together with the number of rows, differ when the rows do; undefined where the rows have to be read. */
+  readonly digest: ((table: TableModel) => readonly string[]) | undefined;
 }

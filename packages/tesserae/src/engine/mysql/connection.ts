@@ -9,7 +9,7 @@ import type {
   Statement,
 } from "../contract.ts";
 import { quoteIdentifier } from "./ddl.ts";
-import { isNotPreparable } from "./errors.ts";
+import { isInterrupted, isNotPreparable } from "./errors.ts";
 import { streamChunks } from "./row-stream.ts";
 import type { MysqlSession } from "./session.ts";
 
@@ -34,6 +34,8 @@ export class MysqlConnection implements Connection {
   readonly #owner: ConnectionOwner;
   #released = false;
   #streaming = false;
+  /** The session checks no foreign keys until the transaction ends. */
+  #unchecked = false;
 
   constructor(session: MysqlSession, owner: ConnectionOwner) {
     this.#session = session;
@@ -42,7 +44,32 @@ export class MysqlConnection implements Connection {
 
   run(statement: Statement): Promise<EngineResult> {
     if (this.#released || this.#streaming) return Promise.reject(this.#unusable());
-    return this.#session.run(statement);
+    const { lockWaitMs } = statement;
+    return lockWaitMs === undefined ? this.#session.run(statement) : this.#runFor(lockWaitMs, statement);
+  }
+
+  /** `innodb_lock_wait_timeout` counts whole seconds, so the statement is stopped from another connection. Its transaction stays open. */
+  async #runFor(lockWaitMs: number, statement: Statement): Promise<EngineResult> {
+    let stopping: Promise<void> | undefined;
+    const timer = setTimeout(() => {
+      // Without a connection for it the server's own time-out counts.
+      stopping = this.#owner.killStatement(this.#session).catch(() => undefined);
+    }, lockWaitMs);
+    try {
+      return await this.#session.run(statement);
+    } catch (error) {
+      if (stopping === undefined || !isInterrupted(error)) throw error;
+      throw new TesseraeError("LOCK_TIMEOUT", `The statement waited ${lockWaitMs} ms for a lock.`, {
+        cause: error,
+      });
+    } finally {
+      clearTimeout(timer);
+      if (stopping !== undefined) {
+        await stopping;
+        // The order may have come when the statement was over: it must not hit the next one.
+        await this.#session.command("do 0").catch(() => undefined);
+      }
+    }
   }
 
   async *stream(statement: Statement, chunkRows: number): AsyncGenerator<RawRow[], void, undefined> {
@@ -60,23 +87,33 @@ export class MysqlConnection implements Connection {
   }
 
   async begin(options: BeginOptions = {}): Promise<void> {
-    const { isolation, readOnly } = options;
+    const { isolation, readOnly, references } = options;
     const characteristics = [
       ...(isolation === "snapshot" ? ["with consistent snapshot"] : []),
       ...(readOnly === true ? ["read only"] : []),
     ];
     const begin = `start transaction ${characteristics.join(", ")}`.trimEnd();
+    if (references === "unchecked") {
+      await this.#command("set foreign_key_checks = 0");
+      this.#unchecked = true;
+    }
     if (isolation !== undefined)
       await this.#command(`set transaction isolation level ${ISOLATION[isolation]}`);
     await this.#command(begin);
   }
 
   async commit(): Promise<void> {
-    await this.#command("commit");
+    await this.#command("commit").finally(() => this.#checkAgain());
   }
 
   async rollback(): Promise<void> {
-    await this.#command("rollback");
+    await this.#command("rollback").finally(() => this.#checkAgain());
+  }
+
+  async #checkAgain(): Promise<void> {
+    if (!this.#unchecked) return;
+    await this.#command("set foreign_key_checks = 1");
+    this.#unchecked = false;
   }
 
   async savepoint(name: string): Promise<void> {
@@ -94,8 +131,8 @@ export class MysqlConnection implements Connection {
   release(broken = false): void {
     if (this.#released) return;
     this.#released = true;
-    // A stream that nobody reads any more would block the connection for whoever comes next.
-    this.#owner.giveBack(this.#session, broken || this.#streaming);
+    // A stream that nobody reads any more would block the connection for whoever comes next, and who comes next wants foreign keys checked.
+    this.#owner.giveBack(this.#session, broken || this.#streaming || this.#unchecked);
   }
 
   #command(sql: string): Promise<EngineResult> {

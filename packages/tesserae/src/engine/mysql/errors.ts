@@ -9,6 +9,7 @@ export const GUARD_ERRNO = 31_001;
 const TOO_MANY_CONNECTIONS = new Set([1040, 1203, 1226]);
 const NOT_PREPARABLE = 1295;
 const NO_MORE_PREPARED = 1461;
+const INTERRUPTED = 1317;
 
 const CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
   [1020, "SERIALIZATION"],
@@ -95,6 +96,11 @@ export function isFatal(error: unknown): boolean {
 /** The server cannot prepare this statement, or no more of them: it may still run. */
 export function isNotPreparable(error: unknown): boolean {
   return isServerError(error) && (error.errno === NOT_PREPARABLE || error.errno === NO_MORE_PREPARED);
+}
+
+/** Somebody ended the statement alone, by KILL QUERY. */
+export function isInterrupted(error: unknown): boolean {
+  return isServerError(error) && error.errno === INTERRUPTED;
 }
 
 export function isConnectionLimit(error: unknown): boolean {

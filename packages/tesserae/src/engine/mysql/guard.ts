@@ -141,14 +141,12 @@ if @tesserae_row is null then
 end if;
 if @tesserae_row is null then
 ${indent(this.#refuse("no_residence", row), 2)}
-elseif @tesserae_row like 'here:%' then
+elseif @tesserae_row like 'here:%' or cast(substring_index(@tesserae_row, ':', -1) as signed) <=> @tesserae_mover then
   ${memory.set};
-elseif not (cast(substring_index(@tesserae_row, ':', -1) as signed) <=> @tesserae_mover) then
-  if @tesserae_row like 'leaving:%' then
-${indent(log, 4)}
-  else
-${indent(this.#refuse("not_here", row), 4)}
-  end if;
+elseif @tesserae_row like 'leaving:%' then
+${indent(log, 2)}
+else
+${indent(this.#refuse("not_here", row), 2)}
 end if;`;
   }
 

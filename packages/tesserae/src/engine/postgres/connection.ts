@@ -36,7 +36,12 @@ export class PostgresConnection implements Connection {
   }
 
   async run(statement: Statement): Promise<EngineResult> {
-    return engineResult(await this.#execute(statement));
+    if (statement.lockWaitMs === undefined) return engineResult(await this.#execute(statement));
+    await this.#command(`set local lock_timeout = ${Math.max(1, Math.round(statement.lockWaitMs))}`);
+    // After an error the transaction can only be rolled back, and the setting with it.
+    const result = engineResult(await this.#execute(statement));
+    await this.#command("set local lock_timeout to default");
+    return result;
   }
 
   async *stream(statement: Statement, chunkRows: number): AsyncGenerator<RawRow[], void, undefined> {
@@ -51,9 +56,17 @@ export class PostgresConnection implements Connection {
   }
 
   async begin(options: BeginOptions = {}): Promise<void> {
-    const { isolation, readOnly } = options;
+    const { isolation, readOnly, references } = options;
     const level = isolation === undefined ? "" : ` isolation level ${ISOLATION[isolation]}`;
     await this.#command(`begin${level}${readOnly === true ? " read only" : ""}`);
+    if (references !== "unchecked") return;
+    try {
+      await this.#command("set local session_replication_role = replica");
+    } catch (error) {
+      // Without the right to it the transaction has failed already.
+      await this.#command("rollback");
+      throw error;
+    }
   }
 
   async commit(): Promise<void> {

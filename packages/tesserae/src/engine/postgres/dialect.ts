@@ -1,10 +1,12 @@
 import { PostgresAdapter, PostgresQueryCompiler } from "kysely";
-import type { EngineDialect } from "../contract.ts";
+import type { FederationModel } from "../../schema/model.ts";
+import type { Connection, EngineDialect } from "../contract.ts";
 import { postgresCapabilities } from "./capabilities.ts";
 import { postgresCodec } from "./codecs.ts";
 import { addPostgresForeignKeys, createPostgresTable, dropPostgresTable, quoteIdentifier } from "./ddl.ts";
 import { classifyPostgresError } from "./errors.ts";
-import { createPostgresGuard, guardFunctionNames, passPostgresGuard } from "./guard.ts";
+import { createPostgresGuard, gateSql, guardFunctionNames, passPostgresGuard } from "./guard.ts";
+import { postgresTransfer } from "./transfer.ts";
 
 export const postgresDialect: EngineDialect = Object.freeze({
   name: "postgres",
@@ -22,6 +24,9 @@ export const postgresDialect: EngineDialect = Object.freeze({
   passGuard: passPostgresGuard,
   // Ends with the transaction, whose commit checks.
   deferReferences: { open: ["set constraints all deferred"], close: [] },
+  mayUncheckReferences,
+  gateSql: (federation: FederationModel, keys: number) => numberPlaceholders(gateSql(federation, keys)),
+  transfer: postgresTransfer,
   dropTable: (name: string) => dropPostgresTable(name, guardFunctionNames(name)),
   listTablesSql:
     "select relname::text as name from pg_class where relkind in ('r', 'p') and relnamespace = (select oid from pg_namespace where nspname = current_schema()) order by relname",
@@ -29,6 +34,17 @@ export const postgresDialect: EngineDialect = Object.freeze({
     "select tgname::text as name from pg_trigger join pg_class on pg_class.oid = tgrelid where not tgisinternal and relnamespace = (select oid from pg_namespace where nspname = current_schema()) order by tgname",
   classify: classifyPostgresError,
 });
+
+/** A superuser may, and since PostgreSQL 15 whom one has granted it: `grant set on parameter session_replication_role to …`. */
+async function mayUncheckReferences(connection: Connection): Promise<boolean> {
+  const ask = async (expression: string): Promise<unknown> => {
+    const { rows } = await connection.run({ sql: `select ${expression} as value`, parameters: [] });
+    return rows[0]?.["value"];
+  };
+  if (await ask("pg_catalog.current_setting('is_superuser')::bool")) return true;
+  if (Number(await ask("pg_catalog.current_setting('server_version_num')")) < 150_000) return false;
+  return (await ask("pg_catalog.has_parameter_privilege('session_replication_role', 'set')")) === true;
+}
 
 function numberPlaceholders(sql: string): string {
   let count = 0;

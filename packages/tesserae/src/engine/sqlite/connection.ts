@@ -27,6 +27,8 @@ interface Transaction {
   readonly lease: Lease;
   /** The writer was made read-only for this transaction (in memory, where it is the only handle). */
   readonly queryOnly: boolean;
+  /** Foreign keys are off on the handle until the transaction ends. */
+  readonly unchecked: boolean;
 }
 
 export class SqliteConnection implements Connection {
@@ -71,14 +73,18 @@ export class SqliteConnection implements Connection {
       );
     // Every isolation level is met: SQLite's transactions are serializable.
     const read = this.#readOnly || options.readOnly === true;
+    const unchecked = !read && options.references === "unchecked";
     const lease = await (read ? this.#host.leaseReader() : this.#host.leaseWriter());
     try {
+      // Inside a transaction SQLite takes no notice of it.
+      if (unchecked) lease.handle.exec("pragma foreign_keys = off");
       await this.#host.retryBusy(() => lease.handle.begin(read));
       const queryOnly = read && !lease.handle.readOnly;
       if (queryOnly) lease.handle.exec("pragma query_only = on");
-      this.#transaction = { lease, queryOnly };
+      this.#transaction = { lease, queryOnly, unchecked };
     } catch (error) {
-      lease.end(lease.handle.inTransaction);
+      // A handle whose foreign keys are off is closed with it.
+      lease.end(unchecked || lease.handle.inTransaction);
       throw error;
     }
     if (this.#released) this.#end(true);
@@ -137,12 +143,13 @@ export class SqliteConnection implements Connection {
   }
 
   #end(rollback: boolean, broken = false): void {
-    const { lease, queryOnly } = this.#transaction as Transaction;
+    const { lease, queryOnly, unchecked } = this.#transaction as Transaction;
     this.#transaction = undefined;
     let usable = false;
     try {
       if (rollback && lease.handle.inTransaction) lease.handle.exec("rollback");
       if (queryOnly) lease.handle.exec("pragma query_only = off");
+      if (unchecked) lease.handle.exec("pragma foreign_keys = on");
       usable = true;
     } finally {
       // A handle that could not even roll back is closed, which rolls back as well.

@@ -5,6 +5,7 @@ import { decodeNaturalSqlite, sqliteCodec } from "./codecs.ts";
 import { createSqliteTable, dropSqliteTable, quoteIdentifier } from "./ddl.ts";
 import { classifySqliteError } from "./errors.ts";
 import { createSqliteGuard, passSqliteGuard } from "./guard.ts";
+import { sqliteTransfer } from "./transfer.ts";
 
 export const sqliteDialect: EngineDialect = Object.freeze({
   name: "sqlite",
@@ -21,6 +22,10 @@ export const sqliteDialect: EngineDialect = Object.freeze({
   passGuard: passSqliteGuard,
   // Ends with the transaction, whose commit checks.
   deferReferences: { open: ["pragma defer_foreign_keys = on"], close: [] },
+  mayUncheckReferences: async () => true,
+  // Writers come one after the other.
+  gateSql: () => undefined,
+  transfer: sqliteTransfer,
   dropTable: dropSqliteTable,
   listTablesSql:
     "select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\' order by name",
