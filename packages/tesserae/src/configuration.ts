@@ -8,6 +8,7 @@ import { mysql } from "./engine/mysql/engine.ts";
 import { postgres } from "./engine/postgres/engine.ts";
 import { sqlite } from "./engine/sqlite/engine.ts";
 import type { Schema } from "./schema/define-schema.ts";
+import type { Consistency } from "./session/following.ts";
 import type { TicketSequenceOptions } from "./tickets/sequences.ts";
 import type { PoorMansSwitches, ShardsInput, TargetInput } from "./topology/topology.ts";
 
@@ -26,6 +27,14 @@ export interface TicketingOptions {
   readonly blockIds?: number;
   /** Sequences besides those of the schema's ticket columns, or bounds of those. */
   readonly sequences?: Readonly<Record<string, TicketSequenceOptions>>;
+}
+
+/** What a move means to the applications that use the key meanwhile. */
+export interface MovesOptions {
+  /** How long a write waits for a key that is being cut over, in milliseconds, before it fails with GUARD_REFUSED. Default 5 000. */
+  readonly writeWaitMs?: number;
+  /** Whether the closure of a transaction runs again when its key moved under it. Default true. */
+  readonly rerunTransactions?: boolean;
 }
 
 export interface BudgetInput {
@@ -54,6 +63,9 @@ export interface FederationConfig<S extends Schema = Schema> {
   readonly controlConnectionsMax?: number;
   readonly directory?: DirectoryOptions;
   readonly ticketing?: TicketingOptions;
+  /** What reads may see while their key moves: `lease` (default), at most `directory.leaseMs` after the move what was true before it; `strict`, never. */
+  readonly consistency?: Consistency;
+  readonly moves?: MovesOptions;
   readonly budget?: BudgetInput;
   /** Statements whose parameter and result types are remembered, for each engine. Default 2 000. */
   readonly statementPlansMax?: number;
@@ -97,9 +109,46 @@ const OPTIONS: Readonly<Record<keyof FederationConfig, true>> = {
   controlConnectionsMax: true,
   directory: true,
   ticketing: true,
+  consistency: true,
+  moves: true,
   budget: true,
   statementPlansMax: true,
 };
+
+const MOVES: Readonly<Record<keyof MovesOptions, true>> = { writeWaitMs: true, rerunTransactions: true };
+
+/** CONFIG_INVALID for a consistency that is none; the configuration and `fed.at(key, …)` name one. */
+export function checkConsistency(consistency: unknown): void {
+  if (consistency === undefined || consistency === "lease" || consistency === "strict") return;
+  throw new TesseraeError(
+    "CONFIG_INVALID",
+    `consistency is ${JSON.stringify(consistency)}. It is "lease" or "strict".`,
+  );
+}
+
+function checkMoves(moves: MovesOptions | undefined): void {
+  if (moves === undefined) return;
+  const unknown = Object.keys(moves).find((name) => !(name in MOVES));
+  if (unknown !== undefined) {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `moves has an option "${unknown}", which does not exist. Known: ${Object.keys(MOVES).join(", ")}.`,
+    );
+  }
+  const { writeWaitMs = 1, rerunTransactions = true } = moves;
+  if (!Number.isInteger(writeWaitMs) || writeWaitMs < 1) {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `moves.writeWaitMs is ${String(writeWaitMs)}. Give a whole number of milliseconds, at least 1.`,
+    );
+  }
+  if (typeof rerunTransactions !== "boolean") {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `moves.rerunTransactions is ${String(rerunTransactions)}. It is true or false.`,
+    );
+  }
+}
 
 /** CONFIG_INVALID for what TypeScript would have refused: a schema that is none, and options that do not exist. */
 export function checkConfig(config: unknown): void {
@@ -129,4 +178,7 @@ export function checkConfig(config: unknown): void {
       `placement is ${JSON.stringify(placement)}. It is "explicit" or "onFirstUse".`,
     );
   }
+  const { consistency, moves } = config as Partial<FederationConfig>;
+  checkConsistency(consistency);
+  checkMoves(moves);
 }

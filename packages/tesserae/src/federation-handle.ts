@@ -1,11 +1,13 @@
 /** One federation's face: its tenants, sessions and prepared queries. */
 import type { Kysely } from "kysely";
 import { LruMap } from "./base/lru.ts";
+import { checkConsistency } from "./configuration.ts";
 import type { Directory } from "./directory/directory.ts";
 import type { CacheKey, KeyCodec } from "./directory/key-codec.ts";
 import type { TenantRegistry } from "./directory/tenants.ts";
 import type { KeyValue } from "./schema/logical-type.ts";
 import type { FederationModel, SchemaModel } from "./schema/model.ts";
+import type { SessionOptions } from "./session/following.ts";
 import { type FederationRoutes, KeyRoutes } from "./session/key-routes.ts";
 import {
   type Buildable,
@@ -35,7 +37,10 @@ export class FederationHandle<DB, Key extends KeyValue> {
   readonly #parts: HandleParts;
   readonly #codec: KeyCodec;
   readonly #context: PreparedContext;
-  readonly #sessions = new LruMap<CacheKey, TenantSession<DB>>(SESSIONS_MAX);
+  readonly #sessions = {
+    lease: new LruMap<CacheKey, TenantSession<DB>>(SESSIONS_MAX),
+    strict: new LruMap<CacheKey, TenantSession<DB>>(SESSIONS_MAX),
+  };
 
   constructor(parts: HandleParts) {
     this.#parts = parts;
@@ -52,15 +57,23 @@ export class FederationHandle<DB, Key extends KeyValue> {
   /**
    * A Kysely instance for one key. Every statement sees and touches only that key's rows, on the shard where they live. KEY_NULL and KEY_TYPE are raised at once,
    * KEY_UNKNOWN when a statement runs.
+   *
+   * @example
+   * ```ts
+   * const dots = await fed.at(12n, { consistency: "strict" }).selectFrom("dots").select("lat").execute();
+   * ```
    */
-  at(key: Key): TenantSession<DB> {
+  at(key: Key, options?: SessionOptions): TenantSession<DB> {
     const canonical = this.#codec.check(key);
     const cacheKey = this.#codec.cacheKey(canonical);
-    const known = this.#sessions.get(cacheKey);
+    if (options !== undefined) checkConsistency(options.consistency);
+    const consistency = options?.consistency ?? this.#parts.routes.following.consistency;
+    const sessions = this.#sessions[consistency];
+    const known = sessions.get(cacheKey);
     if (known !== undefined) return known;
     const scope = this.#scopeOf(canonical, (value) => this.#isSameKey(value, cacheKey));
-    const session = new TenantSession<DB>(new KeyRoutes(this.#parts.routes, canonical), scope);
-    this.#sessions.set(cacheKey, session);
+    const session = new TenantSession<DB>(new KeyRoutes(this.#parts.routes, canonical, consistency), scope);
+    sessions.set(cacheKey, session);
     return session;
   }
 

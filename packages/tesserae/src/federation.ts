@@ -24,6 +24,7 @@ import type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";
 import { checkEngines, refuseWhatCannotRunYet } from "./schema-on-engines.ts";
 import { MainBinding } from "./session/bindings.ts";
 import { DialectKit } from "./session/dialect-kit.ts";
+import { Following, type SessionOptions } from "./session/following.ts";
 import type { FederationRoutes, RouteAnswer, RouteSource } from "./session/key-routes.ts";
 import { openTransaction } from "./session/open-transaction.ts";
 import { openSession } from "./session/sessions.ts";
@@ -172,8 +173,8 @@ export class Federation<S extends Schema = Schema> {
   }
 
   /** A Kysely instance for one key of the schema's one federation. See `FederationHandle.at`. */
-  at(key: DefaultKey<S>) {
-    return this.#default.at(key);
+  at(key: DefaultKey<S>, options?: SessionOptions) {
+    return this.#default.at(key, options);
   }
 
   /** The keys of the schema's one federation: add, where, list, remove. */
@@ -406,6 +407,12 @@ function openHandles<S extends Schema>(
       toText: (key) => directory.codec.toText(key),
       shards,
       kit: ([...shards.values()][0] as Target).kit,
+      following: new Following({
+        federation,
+        compare: directory.codec.compare,
+        consistency: config.consistency,
+        ...config.moves,
+      }),
     };
     return new FederationHandle<unknown, KeyValue>({ schema, federation, directory, tenants, routes });
   };

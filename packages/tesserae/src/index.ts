@@ -1,7 +1,7 @@
 /** The published entry of the library. */
 export { ERROR_CODES, type ErrorCode } from "./base/error-codes.ts";
-export { isTesseraeError, TesseraeError } from "./base/errors.ts";
-export type { FederationConfig } from "./configuration.ts";
+export { type GuardReason, isTesseraeError, TesseraeError } from "./base/errors.ts";
+export type { FederationConfig, MovesOptions } from "./configuration.ts";
 export { engineFromUrl } from "./configuration.ts";
 export {
   type ChooserContext,
@@ -41,6 +41,7 @@ export { defineSchema, type Schema } from "./schema/define-schema.ts";
 export type { KeyValue, LogicalType } from "./schema/logical-type.ts";
 export type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";
 export { federated, global, reference } from "./schema/table.ts";
+export type { Consistency, SessionOptions } from "./session/following.ts";
 export type { PreparedQuery } from "./session/prepared.ts";
 export type { TenantSession } from "./session/sessions.ts";
 export { typed } from "./session/typed-expression.ts";

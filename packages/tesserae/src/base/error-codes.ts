@@ -144,6 +144,10 @@ const catalogue = {
   },
   RANGE_UNKNOWN: { retryable: false, summary: "There is no such range of keys." },
   RAW_REFUSED: { retryable: false, summary: "Raw SQL that could reach beyond the session's key." },
+  READ_STALE: {
+    retryable: true,
+    summary: "What was read may be out of date, because its key moved to another shard meanwhile.",
+  },
   REFERENCE_READ_ONLY: { retryable: false, summary: "A write of a reference table on a shard." },
   REPLICA_READ_ONLY: {
     retryable: false,

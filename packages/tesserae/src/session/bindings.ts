@@ -7,11 +7,15 @@ import type { DialectKit } from "./dialect-kit.ts";
 import type { KeyRoutes } from "./key-routes.ts";
 import type { RoutedTarget, Target } from "./target.ts";
 import { checkMainQuery, filterForTenant, isReadOnly, type TenantScope } from "./tenant-filter.ts";
+import type { StatementRunner } from "./way.ts";
+import type { WriteWait } from "./write-wait.ts";
 
 /** Main, or what plays its replica. */
 export class MainBinding implements SessionBinding {
   readonly origin: string;
   readonly tenant = undefined;
+  readonly strict = false;
+  readonly rerunsTransactions = false;
   readonly place: ErrorPlace;
   readonly kit: DialectKit;
   readonly #schema: SchemaModel;
@@ -36,30 +40,31 @@ export class MainBinding implements SessionBinding {
     return this.#routed;
   }
 
-  async reroute(): Promise<undefined> {
-    return undefined;
-  }
-
   holds(): boolean {
     return true;
   }
+
+  async findMoved(): Promise<undefined> {
+    return undefined;
+  }
+
+  beginWait(): undefined {
+    return undefined;
+  }
 }
 
-/** One key: every statement sees and touches only its rows, wherever they live. */
-export class TenantBinding implements SessionBinding {
-  readonly origin: string;
+/** What the sessions of one key have in common: their way. */
+abstract class KeyBinding implements SessionBinding {
+  abstract readonly origin: string;
   readonly kit: DialectKit;
-  readonly scope: TenantScope;
   readonly #routes: KeyRoutes;
-  readonly #readOnly: boolean;
 
-  constructor(routes: KeyRoutes, scope: TenantScope, readOnly: boolean) {
-    this.scope = scope;
+  constructor(routes: KeyRoutes) {
     this.#routes = routes;
-    this.#readOnly = readOnly;
-    this.origin = routes.origin;
     this.kit = routes.kit;
   }
+
+  abstract check(node: RootOperationNode): RootOperationNode;
 
   get tenant(): string {
     return this.#routes.origin;
@@ -67,60 +72,63 @@ export class TenantBinding implements SessionBinding {
 
   get place(): ErrorPlace {
     return this.#routes.place;
+  }
+
+  get strict(): boolean {
+    return this.#routes.strict;
+  }
+
+  get rerunsTransactions(): boolean {
+    return this.#routes.rerunsTransactions;
+  }
+
+  route(): RoutedTarget | Promise<RoutedTarget> {
+    return this.#routes.route();
+  }
+
+  holds(target: RoutedTarget): boolean {
+    return this.#routes.holds(target);
+  }
+
+  findMoved(routed: RoutedTarget, runner: StatementRunner): Promise<RoutedTarget | undefined> {
+    return this.#routes.findMoved(routed, runner);
+  }
+
+  beginWait(signal?: AbortSignal): WriteWait {
+    return this.#routes.beginWait(signal);
+  }
+}
+
+/** One key: every statement sees and touches only its rows, wherever they live. */
+export class TenantBinding extends KeyBinding {
+  readonly origin: string;
+  readonly scope: TenantScope;
+  readonly #readOnly: boolean;
+
+  constructor(routes: KeyRoutes, scope: TenantScope, readOnly: boolean) {
+    super(routes);
+    this.scope = scope;
+    this.#readOnly = readOnly;
+    this.origin = routes.origin;
   }
 
   check(node: RootOperationNode): RootOperationNode {
     if (this.#readOnly) refuseWrite(node, this.place, "fed.at(key)");
     return filterForTenant(node, this.scope);
   }
-
-  route(): RoutedTarget | Promise<RoutedTarget> {
-    return this.#routes.route();
-  }
-
-  reroute(refused: RoutedTarget): Promise<RoutedTarget | undefined> {
-    return this.#routes.reroute(refused);
-  }
-
-  holds(target: RoutedTarget): boolean {
-    return this.#routes.holds(target);
-  }
 }
 
 /** The shard a key lives on, without the filter: raw statements pass, and other tenants' rows are in reach. */
-export class UnfilteredBinding implements SessionBinding {
+export class UnfilteredBinding extends KeyBinding {
   readonly origin: string;
-  readonly kit: DialectKit;
-  readonly #routes: KeyRoutes;
 
   constructor(routes: KeyRoutes) {
-    this.#routes = routes;
+    super(routes);
     this.origin = `${routes.origin}, unfiltered`;
-    this.kit = routes.kit;
-  }
-
-  get tenant(): string {
-    return this.#routes.origin;
-  }
-
-  get place(): ErrorPlace {
-    return this.#routes.place;
   }
 
   check(node: RootOperationNode): RootOperationNode {
     return node;
-  }
-
-  route(): RoutedTarget | Promise<RoutedTarget> {
-    return this.#routes.route();
-  }
-
-  reroute(refused: RoutedTarget): Promise<RoutedTarget | undefined> {
-    return this.#routes.reroute(refused);
-  }
-
-  holds(target: RoutedTarget): boolean {
-    return this.#routes.holds(target);
   }
 }
 

@@ -14,14 +14,14 @@ import {
   type QueryResult,
   type RootOperationNode,
 } from "kysely";
-import { TesseraeError } from "../base/errors.ts";
+import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import type { SessionBinding } from "./binding.ts";
 import { inConnectionContext, joinTransaction, openTransaction } from "./open-transaction.ts";
 import { RoutedConnection } from "./routed-connection.ts";
 import { RoutedQuery } from "./routed-query.ts";
-import { runRouted } from "./run-routed.ts";
-import type { RoutedTarget } from "./target.ts";
+import { type Bound, READS_MAX, runRouted } from "./run-routed.ts";
+import type { RoutedTarget, Target } from "./target.ts";
 
 type QueryOptions = Parameters<DefaultQueryExecutor["executeQuery"]>[1];
 type StreamOptions = Parameters<DefaultQueryExecutor["stream"]>[2];
@@ -60,16 +60,22 @@ export class RoutedExecutor extends DefaultQueryExecutor {
 
   override async executeQuery<R>(compiled: CompiledQuery, options?: QueryOptions): Promise<QueryResult<R>> {
     const query = this.#own(compiled);
-    if (options?.signal !== undefined || this.#pinned !== undefined)
+    const signal = options?.signal;
+    const open = this.#pinned === undefined ? openTransaction() : undefined;
+    if (this.#pinned !== undefined || (signal !== undefined && (open !== undefined || endsQuery(options))))
       return super.executeQuery<R>(query, options);
-    const open = openTransaction();
-    const first = this.#binding.route();
+    signal?.throwIfAborted();
+    const binding = this.#binding;
+    const first = binding.route();
     const routed = first instanceof Promise ? await first : first;
     const result =
       open === undefined
-        ? ((await this.#run(query, routed)) as QueryResult<R>)
-        : await joinTransaction(open, routed.target.name, this.#binding).executeQuery<R>(query);
-    return this.plugins.length === 0 ? result : this.#transform(result, query);
+        ? ((await this.#run(query, routed, signal)) as QueryResult<R>)
+        : await joinTransaction(open, routed.target.name, binding).executeFor<R>(
+            { tenant: binding.tenant, way: binding, routed },
+            query,
+          );
+    return this.plugins.length === 0 ? result : this.#transform(result, query, signal);
   }
 
   override async *stream<R>(
@@ -77,7 +83,26 @@ export class RoutedExecutor extends DefaultQueryExecutor {
     chunkSize: number,
     options?: StreamOptions,
   ): AsyncIterableIterator<QueryResult<R>> {
-    yield* super.stream<R>(this.#own(compiled), chunkSize, options);
+    const query = this.#own(compiled);
+    for (let reads = 1; ; reads++) {
+      const results = super.stream<R>(query, chunkSize, options);
+      let first: IteratorResult<QueryResult<R>>;
+      try {
+        first = await results.next();
+      } catch (error) {
+        // Nothing was handed out, and the directory was asked: the next try goes where the key lives now.
+        if (this.#pinned === undefined && reads < READS_MAX && isTesseraeError(error, "READ_STALE")) continue;
+        throw error;
+      }
+      if (first.done === true) return;
+      try {
+        yield first.value;
+        yield* results;
+      } finally {
+        await results.return?.();
+      }
+      return;
+    }
   }
 
   override async provideConnection<T>(
@@ -85,20 +110,27 @@ export class RoutedExecutor extends DefaultQueryExecutor {
     options?: Parameters<DefaultQueryExecutor["provideConnection"]>[1],
   ): Promise<T> {
     if (this.#pinned !== undefined) return this.#pinned.provideConnection(consumer, options);
-    const { target } = await this.#binding.route();
+    const binding = this.#binding;
+    const routed = await binding.route();
+    const { target } = routed;
+    const traveller = { tenant: binding.tenant, way: binding, routed };
     const open = openTransaction();
-    if (open !== undefined) return consumer(joinTransaction(open, target.name, this.#binding));
+    if (open !== undefined) {
+      const joined = joinTransaction(open, target.name, binding);
+      if (binding.strict) joined.askAtCommit(traveller);
+      return consumer(joined);
+    }
     let connection: RoutedConnection;
     try {
       connection = new RoutedConnection(
-        target,
         await target.database.acquire({ signal: options?.signal }),
-        this.#binding.tenant,
+        traveller,
       );
     } catch (error) {
+      if (options?.signal?.aborted && error === options.signal.reason) throw error;
       throw toEngineError(error, target.kit.dialect, {
         ...target.place,
-        ...this.#binding.place,
+        ...binding.place,
         operation: "acquire",
       });
     }
@@ -154,17 +186,29 @@ export class RoutedExecutor extends DefaultQueryExecutor {
     return this.compileQuery(query, queryId) as RoutedQuery;
   }
 
-  #run(query: RoutedQuery, first: RoutedTarget): Promise<QueryResult<never>> {
-    return runRouted(this.#binding, first, (target) => {
+  #run(query: RoutedQuery, first: RoutedTarget, signal?: AbortSignal): Promise<QueryResult<never>> {
+    const bind = (target: Target): Bound => {
       const { sql, parameters, plan } = query.plannedFor(target.kit);
       return { statement: plan.statement(sql, parameters), plan };
-    });
+    };
+    return runRouted(this.#binding, first, bind, signal);
   }
 
-  async #transform<R>(result: QueryResult<R>, query: RoutedQuery): Promise<QueryResult<R>> {
-    let transformed: QueryResult<unknown> = result as QueryResult<unknown>;
-    for (const plugin of this.plugins)
-      transformed = await plugin.transformResult({ queryId: query.queryId, result: transformed as never });
-    return transformed as QueryResult<R>;
+  async #transform<R>(
+    result: QueryResult<R>,
+    { queryId }: RoutedQuery,
+    signal: AbortSignal | undefined,
+  ): Promise<QueryResult<R>> {
+    let transformed = result as QueryResult<never>;
+    for (const plugin of this.plugins) {
+      const args = { queryId, result: transformed, ...(signal === undefined ? {} : { signal }) };
+      transformed = (await plugin.transformResult(args)) as QueryResult<never>;
+    }
+    return transformed;
   }
+}
+
+/** Kysely refuses what this library's connections cannot do: cancelling a query, or killing its session. */
+function endsQuery(options: QueryOptions): boolean {
+  return (options?.inflightQueryAbortStrategy ?? "ignore query") !== "ignore query";
 }

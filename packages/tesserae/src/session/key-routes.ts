@@ -2,7 +2,11 @@
 import { type ErrorPlace, TesseraeError } from "../base/errors.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import type { DialectKit } from "./dialect-kit.ts";
+import type { Consistency, Following } from "./following.ts";
+import { takesWrites } from "./residence-reader.ts";
 import type { RoutedTarget, Target } from "./target.ts";
+import type { StatementRunner, Way } from "./way.ts";
+import { type Look, WriteWait } from "./write-wait.ts";
 
 /** A directory's answer. */
 export interface RouteAnswer {
@@ -29,15 +33,23 @@ export interface FederationRoutes {
   readonly shards: ReadonlyMap<number, Target>;
   /** The engine to compile for while a key's shard is unknown. */
   readonly kit: DialectKit;
+  readonly following: Following;
 }
 
-export class KeyRoutes {
+export class KeyRoutes implements Way {
   readonly key: KeyValue;
+  readonly strict: boolean;
   readonly #shared: FederationRoutes;
 
-  constructor(shared: FederationRoutes, key: KeyValue) {
+  constructor(shared: FederationRoutes, key: KeyValue, consistency?: Consistency) {
     this.#shared = shared;
     this.key = key;
+    this.strict = (consistency ?? shared.following.consistency) === "strict";
+  }
+
+  /** Whether the closure of a transaction that the guard refused is run again. */
+  get rerunsTransactions(): boolean {
+    return this.#shared.following.rerunTransactions;
   }
 
   get kit(): DialectKit {
@@ -63,11 +75,6 @@ export class KeyRoutes {
       : whenReady(this.#routed(answer));
   }
 
-  async reroute(refused: RoutedTarget): Promise<RoutedTarget | undefined> {
-    const now = await whenReady(this.#routed(await this.#shared.source.refresh(this.key)));
-    return now.target === refused.target && now.epoch === refused.epoch ? undefined : now;
-  }
-
   holds(routed: RoutedTarget): boolean {
     const answer = this.#shared.source.locate(this.key);
     return (
@@ -75,6 +82,48 @@ export class KeyRoutes {
       answer.epoch === routed.epoch &&
       this.#shared.shards.get(answer.shard) === routed.target
     );
+  }
+
+  /**
+   * Why it is enough to ask after the read. A cut-over of the route's epoch goes: `frozen`, committed on this shard; then the commit in main; then the other
+   * shard takes writes; and this shard never is `here` or `leaving` at that epoch again, since a move is undone only while main has not committed, and
+   * main cannot commit afterwards. So a shard that is `here` or `leaving` at the route's epoch now, or in the snapshot that was read, was the key's home when the read was
+   * made, and nobody can have written elsewhere before. Asked before the read it would prove nothing: the cut-over could come in between.
+   * `frozen` and `arriving` lie on both sides of the commit; there main knows, and what holds for the shard holds for main's answer too: a commit
+   * that came before the read would be seen by a question put after it.
+   */
+  async findMoved(routed: RoutedTarget, runner: StatementRunner): Promise<RoutedTarget | undefined> {
+    const residence = await this.#shared.following.residences.read(routed.target, runner, this.key);
+    if (takesWrites(residence) && residence?.epoch === routed.epoch) return undefined;
+    const now = await this.#refresh();
+    if (now.target !== routed.target || now.epoch !== routed.epoch) return now;
+    if (residence !== undefined && residence.state !== "gone") return undefined;
+    throw new TesseraeError(
+      "RESIDENCE_CONFLICT",
+      `The directory says that ${this.origin} lives on ${routed.target.name}, and that shard has ${residence === undefined ? "no residence for it" : "it as gone"}: one of the two was restored from an older state.`,
+      { ...this.place, ...routed.target.place },
+    );
+  }
+
+  beginWait(signal?: AbortSignal): WriteWait {
+    const { watches, writeWaitMs } = this.#shared.following;
+    const look = () => this.#look();
+    return new WriteWait({ watches, key: this.#shared.toText(this.key), writeWaitMs, signal, look });
+  }
+
+  async #look(): Promise<Look> {
+    try {
+      const routed = await this.#refresh();
+      const { residences } = this.#shared.following;
+      const residence = await residences.read(routed.target, routed.target.database, this.key);
+      return { routed, takesWrites: takesWrites(residence) };
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  async #refresh(): Promise<RoutedTarget> {
+    return whenReady(this.#routed(await this.#shared.source.refresh(this.key)));
   }
 
   #routed(answer: RouteAnswer): RoutedTarget {

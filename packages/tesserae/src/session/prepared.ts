@@ -137,7 +137,10 @@ export class PreparedQuery<P extends PreparedParameters, O> {
     const result =
       open === undefined
         ? await runRouted(way, routed, bind)
-        : await joinTransaction(open, routed.target.name, way).runBound(bind(open.target));
+        : await joinTransaction(open, routed.target.name, way).runBound(
+            { tenant: way.tenant, way, routed },
+            bind(open.target),
+          );
     return asExecuted<O>(result, this.#for(routed.target.kit).query);
   }
 
@@ -223,6 +226,8 @@ function asExecuted<O>(result: QueryResult<never>, query: RootOperationNode): O[
 class BuildingBinding implements SessionBinding {
   readonly origin = "a prepared query";
   readonly tenant = undefined;
+  readonly strict = false;
+  readonly rerunsTransactions = false;
   readonly place: ErrorPlace;
   readonly kit: DialectKit;
   readonly #context: PreparedContext;
@@ -241,12 +246,16 @@ class BuildingBinding implements SessionBinding {
     throw runsNothing(this.place);
   }
 
-  async reroute(): Promise<undefined> {
+  holds(): boolean {
+    return true;
+  }
+
+  async findMoved(): Promise<undefined> {
     return undefined;
   }
 
-  holds(): boolean {
-    return true;
+  beginWait(): undefined {
+    return undefined;
   }
 }
 

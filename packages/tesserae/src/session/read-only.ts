@@ -1,11 +1,38 @@
-/** Which statements may run where nothing can be written: a replica, or a reader beside the one writer of an embedded database. */
-import type { OperationNode, SelectQueryNode } from "kysely";
+/** What a statement's tree tells about what it writes: where it may run, and whether the guard hears of it. */
+import type { OperationNode, SelectQueryNode, WithNode } from "kysely";
 
-/** True for a plain SELECT: no row locks, no writing query in WITH. */
+/**
+ * True for a plain SELECT: no row locks, no writing query in WITH. It may run where nothing can be written: a replica, or a reader beside the
+ * one writer of an embedded database.
+ */
 export function isReadOnly(node: OperationNode): boolean {
   if (node.kind !== "SelectQueryNode") return false;
   const select = node as SelectQueryNode;
   const locks = select.endModifiers?.some(({ modifier }) => modifier !== "Distinct") ?? false;
   if (locks) return false;
-  return select.with?.expressions.every((cte) => isReadOnly(cte.expression)) ?? true;
+  return readsOnlyInWith(select);
+}
+
+/**
+ * When the guard hears nothing of a statement, so that its result alone does not show that it went to the right shard: `always` for a select, also
+ * one that locks; `without rows` for a write, which fires no trigger where it meets no row. `unknown` for what must not be made again, because it may have
+ * written all the same: a raw statement, or one with a write in WITH.
+ */
+export type Unguarded = "always" | "without rows" | "unknown";
+
+export function whenUnguarded(node: OperationNode): Unguarded {
+  switch (node.kind) {
+    case "SelectQueryNode":
+      return readsOnlyInWith(node as SelectQueryNode) ? "always" : "unknown";
+    case "InsertQueryNode":
+    case "UpdateQueryNode":
+    case "DeleteQueryNode":
+      return readsOnlyInWith(node as { readonly with?: WithNode }) ? "without rows" : "unknown";
+    default:
+      return "unknown";
+  }
+}
+
+function readsOnlyInWith(node: { readonly with?: WithNode | undefined }): boolean {
+  return node.with?.expressions.every((cte) => isReadOnly(cte.expression)) ?? true;
 }

@@ -5,52 +5,111 @@ import type { Connection } from "../engine/contract.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import type { Planned } from "./dialect-kit.ts";
 import { RoutedQuery } from "./routed-query.ts";
-import type { Bound } from "./run-routed.ts";
+import { asksAfterwards, type Bound, staleRead } from "./run-routed.ts";
 import { toQueryResult } from "./statement-plan.ts";
-import type { Target } from "./target.ts";
+import type { RoutedTarget, Target } from "./target.ts";
+import type { Way } from "./way.ts";
+
+/** Whose statement runs on a connection: the session that opened it, or one that joined its transaction. */
+export interface Traveller {
+  /** The key, with its federation; undefined for main. */
+  readonly tenant: string | undefined;
+  readonly way: Way;
+  readonly routed: RoutedTarget;
+}
 
 export class RoutedConnection implements DatabaseConnection {
   readonly target: Target;
   readonly connection: Connection;
-  /** Whose session opened it; undefined for main's. */
-  readonly tenant: string | undefined;
+  readonly opener: Traveller;
   inTransaction = false;
+  /** Whose key must still live here at the commit, by key. */
+  readonly #atCommit = new Map<string | undefined, Traveller>();
+  /** Errors raised here, before any commit, because a key had moved or was about to. */
+  readonly #overtaken = new Set<unknown>();
 
-  constructor(target: Target, connection: Connection, tenant: string | undefined) {
-    this.target = target;
+  constructor(connection: Connection, opener: Traveller) {
+    this.target = opener.routed.target;
     this.connection = connection;
-    this.tenant = tenant;
+    this.opener = opener;
+  }
+
+  /** Whose session opened it; undefined for main's. */
+  get tenant(): string | undefined {
+    return this.opener.tenant;
+  }
+
+  /** Whether the error was raised here because a key had moved or was about to, and nothing was committed. */
+  wasOvertaken(error: unknown): boolean {
+    return this.#overtaken.has(error);
   }
 
   executeQuery<R>(compiled: CompiledQuery): Promise<QueryResult<R>> {
-    const planned = this.#planned(compiled);
-    return this.runBound({
-      statement: planned.plan.statement(planned.sql, planned.parameters),
-      plan: planned.plan,
-    });
+    return this.executeFor(this.opener, compiled);
+  }
+
+  executeFor<R>(traveller: Traveller, compiled: CompiledQuery): Promise<QueryResult<R>> {
+    const { plan, sql, parameters } = this.#planned(compiled);
+    return this.runBound(traveller, { statement: plan.statement(sql, parameters), plan });
   }
 
   /** Runs a statement that was bound already: a prepared query inside an open transaction. */
-  async runBound(bound: Bound): Promise<QueryResult<never>> {
+  async runBound(traveller: Traveller, { statement, plan }: Bound): Promise<QueryResult<never>> {
+    let result: QueryResult<never>;
     try {
-      return toQueryResult(await this.connection.run(bound.statement), bound.plan);
+      result = toQueryResult(await this.connection.run(statement), plan);
     } catch (error) {
-      throw this.#failed(error, bound.statement.sql);
+      throw this.#failed(error, statement.sql);
+    }
+    if (asksAfterwards(traveller.way, plan, result) === "residence") {
+      if (this.inTransaction) this.askAtCommit(traveller);
+      else await this.#refuseMoved(traveller);
+    }
+    return result;
+  }
+
+  /** Has the transaction end with READ_STALE if the key has moved away by then. */
+  askAtCommit(traveller: Traveller): void {
+    this.#atCommit.set(traveller.tenant, traveller);
+  }
+
+  /** Last before the commit; in a transaction that reads one snapshot the answer is the snapshot's, as what was read is. */
+  async refuseMoved(): Promise<void> {
+    for (const traveller of this.#atCommit.values()) await this.#refuseMoved(traveller);
+  }
+
+  async #refuseMoved({ way, routed }: Traveller): Promise<void> {
+    if ((await way.findMoved(routed, this.connection)) === undefined) return;
+    const error = staleRead(way).at(this.target.place);
+    this.#overtaken.add(error);
+    throw error;
+  }
+
+  /**
+   * In a strict session outside a transaction the stream has one of its own, which reads one snapshot: the residence is asked in it first, because rows
+   * that were handed out cannot be taken back. READ_STALE comes before the first row or not at all.
+   */
+  async *streamQuery<R>(compiled: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
+    const { plan, sql, parameters } = this.#planned(compiled);
+    const inSnapshot = this.opener.way.strict && !this.inTransaction;
+    try {
+      if (inSnapshot) {
+        await this.connection.begin({ isolation: "repeatable read", readOnly: true });
+        await this.#refuseMoved(this.opener);
+      }
+      for await (const rows of this.connection.stream(plan.statement(sql, parameters), chunkSize)) {
+        yield { rows: plan.decode(rows) as R[] };
+      }
+    } catch (error) {
+      throw this.#failed(error, sql);
+    } finally {
+      if (inSnapshot) await this.rollBack();
     }
   }
 
-  async *streamQuery<R>(compiled: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
-    const planned = this.#planned(compiled);
-    try {
-      for await (const rows of this.connection.stream(
-        planned.plan.statement(planned.sql, planned.parameters),
-        chunkSize,
-      )) {
-        yield { rows: planned.plan.decode(rows) as R[] };
-      }
-    } catch (error) {
-      throw this.#failed(error, planned.sql);
-    }
+  /** The error that led here matters more than a connection that broke meanwhile: releasing it ends the transaction all the same. */
+  async rollBack(): Promise<void> {
+    await this.connection.rollback().catch(() => this.connection.release(true));
   }
 
   /** A step of the transaction itself, with its errors in the library's words. */
@@ -73,7 +132,9 @@ export class RoutedConnection implements DatabaseConnection {
   }
 
   #failed(error: unknown, sql: string): TesseraeError {
-    return toEngineError(error, this.target.kit.dialect, { ...this.target.place, sql });
+    const failure = toEngineError(error, this.target.kit.dialect, { ...this.target.place, sql });
+    if (failure.code === "GUARD_REFUSED") this.#overtaken.add(failure);
+    return failure;
   }
 }
 
@@ -97,10 +158,12 @@ export class RoutedDriver implements Driver {
     const options = { isolation: settings.isolationLevel, readOnly: settings.accessMode === "read only" };
     await routed.step("begin", () => routed.connection.begin(options));
     routed.inTransaction = true;
+    if (routed.opener.way.strict) routed.askAtCommit(routed.opener);
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
     const routed = connection as RoutedConnection;
+    await routed.refuseMoved();
     await routed.step("commit", () => routed.connection.commit());
     routed.inTransaction = false;
   }
@@ -108,8 +171,7 @@ export class RoutedDriver implements Driver {
   async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
     const routed = connection as RoutedConnection;
     routed.inTransaction = false;
-    // The error that led here matters more than a connection that broke meanwhile: releasing it ends the transaction all the same.
-    await routed.connection.rollback().catch(() => routed.connection.release(true));
+    await routed.rollBack();
   }
 
   savepoint(connection: DatabaseConnection, name: string): Promise<void> {

@@ -1,57 +1,110 @@
 /**
- * Runs one statement where its key lives, following the key when it moves: a write that the guard refused goes to the new shard, a read
- * whose lease ended while it ran is made again.
+ * Runs one statement where its key lives, following the key when it moves: a write that the guard refused waits and goes to the shard that
+ * takes it, a read whose lease ended while it ran is made again.
  */
 import type { QueryResult } from "kysely";
-import type { ErrorPlace } from "../base/errors.ts";
-import type { Statement } from "../engine/contract.ts";
+import { TesseraeError } from "../base/errors.ts";
+import type { EngineResult, Statement } from "../engine/contract.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import { type StatementPlan, toQueryResult } from "./statement-plan.ts";
 import type { RoutedTarget, Target } from "./target.ts";
+import type { Way } from "./way.ts";
+import type { WriteWait } from "./write-wait.ts";
 
-/** How often a write that the guard refused follows a changed route before the refusal is the caller's. */
-const REROUTES_MAX = 5;
+/** How often a read is made again whose key moved while it ran. */
+export const READS_MAX = 10;
 
 export interface Bound {
   readonly statement: Statement;
   readonly plan: StatementPlan;
 }
 
-export interface Way {
-  readonly place: ErrorPlace;
-  route(): RoutedTarget | Promise<RoutedTarget>;
-  reroute(refused: RoutedTarget): Promise<RoutedTarget | undefined>;
-  holds(routed: RoutedTarget): boolean;
-}
-
 export async function runRouted(
   way: Way,
   first: RoutedTarget,
   bind: (target: Target) => Bound,
+  signal?: AbortSignal,
 ): Promise<QueryResult<never>> {
   let routed = first;
-  for (let reroutes = 0; ; reroutes++) {
-    const { target } = routed;
-    const { statement, plan } = bind(target);
-    try {
-      const result = toQueryResult(await target.database.run(statement), plan);
+  let wait: WriteWait | undefined;
+  try {
+    for (let reads = 1; ; ) {
+      const { target } = routed;
+      const { statement, plan } = bind(target);
+      let result: QueryResult<never>;
+      try {
+        const raw =
+          signal === undefined
+            ? await target.database.run(statement)
+            : await runUntilAborted(target, statement, signal);
+        result = toQueryResult(raw, plan);
+      } catch (error) {
+        if (signal?.aborted && error === signal.reason) throw error;
+        const place = { ...target.place, ...way.place, sql: statement.sql };
+        const failure = toEngineError(error, target.kit.dialect, place);
+        if (failure.code === "GUARD_REFUSED") wait ??= way.beginWait(signal);
+        if (failure.code !== "GUARD_REFUSED" || wait === undefined) throw failure;
+        routed = await wait.after(routed, failure);
+        continue;
+      }
+      const asked = asksAfterwards(way, plan, result);
       // A read may have been overtaken by a cut-over while it ran: the lease must still hold now that the rows are here.
-      if (!plan.readOnly || way.holds(routed)) return result;
-      const now = await way.route();
-      if (now.target === target && now.epoch === routed.epoch) return result;
-      routed = now;
-    } catch (error) {
-      const failure = toEngineError(error, target.kit.dialect, {
-        ...target.place,
-        ...way.place,
-        sql: statement.sql,
-      });
-      const next =
-        failure.code === "GUARD_REFUSED" && failure.retryable && reroutes < REROUTES_MAX
-          ? await way.reroute(routed)
-          : undefined;
-      if (next === undefined) throw failure;
-      routed = next;
+      if (asked === "nobody" || (asked === "lease" && way.holds(routed))) return result;
+      const moved =
+        asked === "lease"
+          ? differing(routed, await way.route())
+          : await way.findMoved(routed, target.database);
+      if (moved === undefined) return result;
+      if (reads++ >= READS_MAX) throw staleRead(way);
+      routed = moved;
     }
+  } finally {
+    wait?.end();
   }
+}
+
+/**
+ * Who tells that a statement's result is from the right shard. A write that met rows passed the guard. One that met none passed nothing: on the shard
+ * that the key has left it would leave out rows which were written at the other one, so that shard's residence is asked, whatever the consistency of reads.
+ */
+export function asksAfterwards(
+  way: Way,
+  plan: StatementPlan,
+  result: QueryResult<never>,
+): "nobody" | "lease" | "residence" {
+  if (plan.unguarded === "always") return way.strict ? "residence" : "lease";
+  if (plan.unguarded === "unknown" || result.rows.length > 0) return "nobody";
+  return (result.numAffectedRows ?? 0n) === 0n ? "residence" : "nobody";
+}
+
+export function staleRead(way: Way): TesseraeError {
+  return new TesseraeError(
+    "READ_STALE",
+    "What was read may be out of date: its key moved to another shard meanwhile. Run the transaction or the read again.",
+    way.place,
+  );
+}
+
+function differing(routed: RoutedTarget, now: RoutedTarget): RoutedTarget | undefined {
+  return now.target === routed.target && now.epoch === routed.epoch ? undefined : now;
+}
+
+/** Rejects with the signal's reason as soon as it is aborted; the statement then ends by itself, and its connection goes back after it. */
+async function runUntilAborted(
+  target: Target,
+  statement: Statement,
+  signal: AbortSignal,
+): Promise<EngineResult> {
+  signal.throwIfAborted();
+  const connection = await target.database.acquire({ signal });
+  const running = connection.run(statement);
+  const ended = () => connection.release();
+  running.then(ended, ended);
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    const settle = () => signal.removeEventListener("abort", onAbort);
+    running.then(resolve, reject).finally(settle);
+    if (signal.aborted) onAbort();
+  });
 }

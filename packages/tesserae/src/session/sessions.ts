@@ -1,9 +1,19 @@
 /** The sessions an application holds: Kysely instances bound to main, to a replica, to a key. */
-import { type Dialect, Kysely, type KyselyProps } from "kysely";
+import {
+  type Dialect,
+  type DrainOuterGeneric,
+  Kysely,
+  type KyselyPlugin,
+  type KyselyProps,
+  type QueryExecutor,
+  type TransactionBuilder,
+  WithSchemaPlugin,
+} from "kysely";
 import type { SessionBinding } from "./binding.ts";
 import { TenantBinding, UnfilteredBinding } from "./bindings.ts";
 import { RoutedExecutor } from "./executor.ts";
 import type { KeyRoutes } from "./key-routes.ts";
+import { RerunTransactionBuilder } from "./rerun-transaction.ts";
 import { RoutedDriver } from "./routed-connection.ts";
 import type { TenantScope } from "./tenant-filter.ts";
 
@@ -23,22 +33,72 @@ function refuse(): never {
 
 const config = { dialect };
 
-function propsOf(binding: SessionBinding): KyselyProps {
-  return { config, dialect, driver, executor: new RoutedExecutor(binding) };
+/** A Kysely instance over a binding, and whatever Kysely derives from it. */
+class Session<DB> extends Kysely<DB> {
+  readonly #props: KyselyProps;
+  readonly #binding: SessionBinding;
+
+  constructor(binding: SessionBinding, executor: QueryExecutor = new RoutedExecutor(binding)) {
+    const props = { config, dialect, driver, executor };
+    super(props);
+    this.#props = props;
+    this.#binding = binding;
+  }
+
+  /**
+   * Kysely's transaction. Where the key moves while it runs, the closure of `execute` is rolled back and run again, so it may run more than once: let it do nothing
+   * outside the database that must happen once. `moves.rerunTransactions: false` in the configuration switches that off.
+   */
+  override transaction(): TransactionBuilder<DB> {
+    return this.#binding.rerunsTransactions
+      ? new RerunTransactionBuilder<DB>(this.#props, this.#binding)
+      : super.transaction();
+  }
+
+  override withPlugin(plugin: KyselyPlugin): Kysely<DB> {
+    return this.#over(this.#props.executor.withPlugin(plugin));
+  }
+
+  override withoutPlugins(): Kysely<DB> {
+    return this.#over(this.#props.executor.withoutPlugins());
+  }
+
+  override withSchema(schema: string): Kysely<DB> {
+    return this.#over(this.#props.executor.withPluginAtFront(new WithSchemaPlugin(schema)));
+  }
+
+  // These change the types alone: the session stays what it is, and so do its transactions.
+
+  // biome-ignore lint/suspicious/noExplicitAny: Kysely's own signature.
+  override $extendTables<T extends Record<string, Record<string, any>>>(): Kysely<DrainOuterGeneric<DB & T>> {
+    return this.#over(this.#props.executor);
+  }
+
+  override $omitTables<T extends keyof DB>(): Kysely<DB extends object ? Omit<DB, T> : DB> {
+    return this.#over(this.#props.executor);
+  }
+
+  override $pickTables<T extends keyof DB>(): Kysely<DB extends object ? Pick<DB, T> : DB> {
+    return this.#over(this.#props.executor);
+  }
+
+  #over<Other = DB>(executor: QueryExecutor): Kysely<Other> {
+    return new Session<Other>(this.#binding, executor);
+  }
 }
 
 /** A Kysely instance over a binding. */
 export function openSession<DB>(binding: SessionBinding): Kysely<DB> {
-  return new Kysely<DB>(propsOf(binding));
+  return new Session<DB>(binding);
 }
 
 /** `fed.at(key)`: a Kysely instance that sees and touches only that key's rows, on the shard where they live. */
-export class TenantSession<DB> extends Kysely<DB> {
+export class TenantSession<DB> extends Session<DB> {
   readonly #routes: KeyRoutes;
   readonly #scope: TenantScope;
 
   constructor(routes: KeyRoutes, scope: TenantScope, readOnly = false) {
-    super(propsOf(new TenantBinding(routes, scope, readOnly)));
+    super(new TenantBinding(routes, scope, readOnly));
     this.#routes = routes;
     this.#scope = scope;
   }

@@ -11,12 +11,14 @@ import type { SchemaModel } from "../schema/model.ts";
 import { deriveTypes, type StatementTypes } from "./column-types.ts";
 import { SUM_OF_INTEGERS } from "./expression-types.ts";
 import { parameterColumns, rawParameterTypes } from "./raw-statement.ts";
-import { isReadOnly } from "./tenant-filter.ts";
+import { isReadOnly, type Unguarded, whenUnguarded } from "./read-only.ts";
 
 type Decode = (raw: unknown) => unknown;
 
 export class StatementPlan {
   readonly readOnly: boolean;
+  /** When the guard hears nothing of the statement. */
+  readonly unguarded: Unguarded;
   /** How many rows the statement writes, where the engine's own count says something else. */
   readonly rowsWritten: bigint | undefined;
   readonly #dialect: EngineDialect;
@@ -31,11 +33,12 @@ export class StatementPlan {
     dialect: EngineDialect,
     schema: SchemaModel,
     types: StatementTypes,
-    effect: Pick<StatementPlan, "readOnly" | "rowsWritten">,
+    effect: Pick<StatementPlan, "readOnly" | "unguarded" | "rowsWritten">,
   ) {
     this.#dialect = dialect;
     this.#schema = schema;
     this.readOnly = effect.readOnly;
+    this.unguarded = effect.unguarded;
     this.rowsWritten = effect.rowsWritten;
     this.#parameterTypes = types.parameters;
     this.#encoders = types.parameters.map((type) => (type === undefined ? undefined : dialect.codec(type)));
@@ -173,7 +176,7 @@ export class StatementPlans {
       this.#dialect,
       this.#schema,
       query.kind === "RawNode" ? this.#withTextTypes(types, compiled) : types,
-      { readOnly: isReadOnly(query), rowsWritten },
+      { readOnly: isReadOnly(query), unguarded: whenUnguarded(query), rowsWritten },
     );
     this.#plans.set(key, plan);
     return plan;

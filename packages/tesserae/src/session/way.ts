@@ -1,0 +1,24 @@
+/** The way of a statement: where it goes, and what tells that it went to the right place. A key has one, and main. */
+import type { ErrorPlace } from "../base/errors.ts";
+import type { EngineResult, Statement } from "../engine/contract.ts";
+import type { RoutedTarget } from "./target.ts";
+import type { WriteWait } from "./write-wait.ts";
+
+/** A database, or a connection of one. */
+export interface StatementRunner {
+  run(statement: Statement): Promise<EngineResult>;
+}
+
+export interface Way {
+  readonly place: ErrorPlace;
+  /** True where each read asks the shard whether the key still lives there; false where the route's lease is enough. */
+  readonly strict: boolean;
+  /** At once where the route is known, else a promise. */
+  route(): RoutedTarget | Promise<RoutedTarget>;
+  /** True while the route's lease holds: a read that ended later than that is made again. */
+  holds(target: RoutedTarget): boolean;
+  /** After a result has come: undefined if the key lived at `routed` when it was made, otherwise where it lives now. */
+  findMoved(routed: RoutedTarget, runner: StatementRunner): Promise<RoutedTarget | undefined>;
+  /** What a write that the guard refused waits with; undefined where nothing moves. */
+  beginWait(signal?: AbortSignal): WriteWait | undefined;
+}
