@@ -1,0 +1,108 @@
+/**
+ * A process of an application: it writes to keys, or moves them, or reads them, as it is asked by messages (`ChildQuestion`), until it is
+ * killed or its parent ends: `chaos.child.ts <json of ChildSettings>`.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { isTesseraeError } from "../../../src/index.ts";
+import type { ChildAnswer, ChildEvent, ChildQuestion, ChildSettings } from "./chaos-messages.ts";
+import { type ChaosFederation, rowText } from "./chaos-schema.ts";
+import { openFederation } from "./chaos-site.ts";
+import { KeyWriter } from "./key-writer.ts";
+import { LedgerWriter } from "./ledger.ts";
+import { MoverWork } from "./mover-work.ts";
+import { SeededRandom } from "./seeded-random.ts";
+
+const settings = JSON.parse(process.argv[2] as string) as ChildSettings;
+const LAST_WRITE_MS_MAX = 20_000;
+/** Ids that one writer of one key may use. */
+const IDS_OF_A_WRITER = 1_000_000n;
+
+function tell(message: ChildAnswer | ChildEvent): Promise<void> {
+  return new Promise((resolve) => {
+    process.send?.(message, undefined, {}, () => resolve());
+  });
+}
+
+const fed: ChaosFederation = await openFederation(settings.addresses, settings.leaseMs, (point) =>
+  mover.reach(point),
+);
+const ledger = new LedgerWriter(settings.ledgerFolder, settings.name);
+const mover: MoverWork = new MoverWork(fed, (point) => tell({ event: "point", point }));
+let writersMade = 0n;
+let writing: { stopped: boolean; done: Promise<unknown> } | undefined;
+
+function writerOf(key: string, random: SeededRandom): KeyWriter {
+  const firstId = BigInt(settings.firstId) + writersMade * IDS_OF_A_WRITER;
+  writersMade += 1n;
+  return new KeyWriter({ fed, ledger, random, key: BigInt(key), firstId });
+}
+
+async function writeAll(keys: readonly string[], seed: number, pauseMs: number): Promise<void> {
+  await stopWriting();
+  const state = { stopped: false, done: Promise.resolve() as Promise<unknown> };
+  const loops = keys.map(async (key, index) => {
+    const random = new SeededRandom(seed + index);
+    const writer = writerOf(key, random);
+    while (!state.stopped) {
+      await writer.writeOnce();
+      await sleep(random.next() * pauseMs);
+    }
+  });
+  state.done = Promise.all(loops);
+  writing = state;
+}
+
+async function stopWriting(): Promise<void> {
+  if (writing === undefined) return;
+  writing.stopped = true;
+  await writing.done;
+  writing = undefined;
+}
+
+async function writeLast(keys: readonly string[], seed: number): Promise<void> {
+  const deadline = Date.now() + LAST_WRITE_MS_MAX;
+  await Promise.all(
+    keys.map(async (key) => {
+      const writer = writerOf(key, new SeededRandom(seed));
+      while (!(await writer.writeOnce())) {
+        if (Date.now() > deadline) throw new Error(`No write of key ${key} was taken.`);
+        await sleep(20);
+      }
+    }),
+  );
+}
+
+async function answer(question: ChildQuestion): Promise<unknown> {
+  switch (question.verb) {
+    case "write":
+      return writeAll(question.keys, question.seed, question.pauseMs);
+    case "stopWriting":
+      return stopWriting();
+    case "writeLast":
+      return writeLast(question.keys, question.seed);
+    case "read": {
+      const session = fed.at(BigInt(question.key));
+      const rows = await session.selectFrom("items").selectAll().orderBy("id").execute();
+      return rows.map((row) => rowText(row));
+    }
+    default:
+      return mover.answer(question);
+  }
+}
+
+process.on("message", ({ number, question }: { number: number; question: ChildQuestion }) => {
+  answer(question).then(
+    (result) => tell({ number, result: result ?? null }),
+    (error: unknown) =>
+      tell({
+        number,
+        error: {
+          code: isTesseraeError(error) ? error.code : "none",
+          message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+        },
+      }),
+  );
+});
+// Without its parent it has nothing to do.
+process.on("disconnect", () => process.exit(0));
+void tell({ event: "ready" });
