@@ -16,11 +16,15 @@ export interface ChildSettings {
   readonly leaseMs: number;
 }
 
-/** What a process does when its mover comes to a named point for the `after`-th time. */
+/** What a process does when its moves come to a named point for the `after`-th time: it ends or stops itself there. */
 export interface PointOrder {
   readonly point: string;
   readonly after: number;
   readonly signal: "SIGKILL" | "SIGSTOP";
+  /** So many moves shall have come there before; they wait for each other a moment. Default 1. */
+  readonly arrivals?: number;
+  /** How long every move stays at other points, in milliseconds. */
+  readonly delays?: Readonly<Record<string, number>>;
 }
 
 export type MoveWhat =
@@ -37,10 +41,28 @@ export type ChildQuestion =
     }
   /** Stops after the writes under way. */
   | { readonly verb: "stopWriting" }
-  /** One more write to each key, tried again until it is acknowledged. */
-  | { readonly verb: "writeLast"; readonly keys: readonly string[]; readonly seed: number }
+  /** So many more writes to each key, tried again until they are acknowledged. */
+  | {
+      readonly verb: "writeSome";
+      readonly keys: readonly string[];
+      readonly seed: number;
+      readonly writes: number;
+    }
   | { readonly verb: "order"; readonly order: PointOrder | null }
-  | { readonly verb: "move"; readonly what: MoveWhat; readonly to: number }
+  | {
+      readonly verb: "move";
+      readonly what: MoveWhat;
+      readonly to: number;
+      readonly pauseBudgetMs?: number;
+    }
+  | { readonly verb: "merge"; readonly at: string; readonly to: number }
+  /** Leaves the move when it comes to the point, and then aborts it. */
+  | {
+      readonly verb: "moveAndAbort";
+      readonly what: MoveWhat;
+      readonly to: number;
+      readonly leaveAt: string;
+    }
   /** Moves these keys back and forth until `stopMoving`. */
   | {
       readonly verb: "moveAbout";
@@ -49,9 +71,22 @@ export type ChildQuestion =
       readonly seed: number;
     }
   | { readonly verb: "stopMoving" }
-  | { readonly verb: "resume" }
-  /** The writer's rows that a read shows, `strict` or within the lease. */
-  | { readonly verb: "read"; readonly key: string; readonly strict: boolean };
+  /** These moves, or all that are under way. */
+  | { readonly verb: "resume"; readonly ids?: readonly string[] }
+  /** Reads the version of one item again and again, until `stopReading` asks for what was seen (`SeenRead`). */
+  | {
+      readonly verb: "read";
+      readonly key: string;
+      readonly id: string;
+      readonly strict: boolean;
+    }
+  | { readonly verb: "stopReading" };
+
+/** One read: when it began (milliseconds since 1970), and the version that it saw; null: no row. */
+export interface SeenRead {
+  readonly beganAt: number;
+  readonly version: number | null;
+}
 
 export interface ChildAnswer {
   readonly number: number;

@@ -2,3 +2,6 @@
 
 /** Shorter than an application's, so that a schedule of a second crosses it. */
 export const LEASE_MS = 100;
+
+/** How long a move keeps the source's rows: longer than the lease, and than any statement that has not yet met the guard. */
+export const GRACE_MS = LEASE_MS + 50;

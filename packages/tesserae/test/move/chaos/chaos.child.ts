@@ -4,8 +4,8 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isTesseraeError } from "../../../src/index.ts";
-import type { ChildAnswer, ChildEvent, ChildQuestion, ChildSettings } from "./chaos-messages.ts";
-import { type ChaosFederation, rowText } from "./chaos-schema.ts";
+import type { ChildAnswer, ChildEvent, ChildQuestion, ChildSettings, SeenRead } from "./chaos-messages.ts";
+import type { ChaosFederation } from "./chaos-schema.ts";
 import { openFederation } from "./chaos-site.ts";
 import { KeyWriter } from "./key-writer.ts";
 import { LedgerWriter } from "./ledger.ts";
@@ -13,7 +13,7 @@ import { MoverWork } from "./mover-work.ts";
 import { SeededRandom } from "./seeded-random.ts";
 
 const settings = JSON.parse(process.argv[2] as string) as ChildSettings;
-const LAST_WRITE_MS_MAX = 20_000;
+const WRITE_MS_MAX = 20_000;
 /** Ids that one writer of one key may use. */
 const IDS_OF_A_WRITER = 1_000_000n;
 
@@ -29,6 +29,7 @@ const fed: ChaosFederation = await openFederation(settings.addresses, settings.l
 const ledger = new LedgerWriter(settings.ledgerFolder, settings.name);
 const mover: MoverWork = new MoverWork(fed, (point) => tell({ event: "point", point }));
 let writersMade = 0n;
+let reading: { stopped: boolean; done: Promise<SeenRead[]> } | undefined;
 let writing: { stopped: boolean; done: Promise<unknown> } | undefined;
 
 function writerOf(key: string, random: SeededRandom): KeyWriter {
@@ -59,17 +60,47 @@ async function stopWriting(): Promise<void> {
   writing = undefined;
 }
 
-async function writeLast(keys: readonly string[], seed: number): Promise<void> {
-  const deadline = Date.now() + LAST_WRITE_MS_MAX;
+async function writeSome(keys: readonly string[], seed: number, writes: number): Promise<void> {
+  const deadline = Date.now() + WRITE_MS_MAX;
   await Promise.all(
     keys.map(async (key) => {
       const writer = writerOf(key, new SeededRandom(seed));
-      while (!(await writer.writeOnce())) {
-        if (Date.now() > deadline) throw new Error(`No write of key ${key} was taken.`);
-        await sleep(20);
+      for (let written = 0; written < writes; ) {
+        if (await writer.writeOnce()) written += 1;
+        else if (Date.now() > deadline) throw new Error(`Key ${key} took ${written} of ${writes} writes.`);
+        else await sleep(20);
       }
     }),
   );
+}
+
+function readOn({ key, id, strict }: Extract<ChildQuestion, { verb: "read" }>): void {
+  const state = { stopped: false, done: Promise.resolve<SeenRead[]>([]) };
+  const loop = async () => {
+    const seen: SeenRead[] = [];
+    while (!state.stopped) {
+      const session = fed.at(BigInt(key), { consistency: strict ? "strict" : "lease" });
+      const beganAt = Date.now();
+      const row = await session
+        .selectFrom("items")
+        .select("version")
+        .where("id", "=", BigInt(id))
+        .executeTakeFirst();
+      seen.push({ beganAt, version: row?.version ?? null });
+      await sleep(2);
+    }
+    return seen;
+  };
+  state.done = loop();
+  // Whoever asks to stop hears of it.
+  state.done.catch(() => {});
+  reading = state;
+}
+
+async function stopReading(): Promise<SeenRead[]> {
+  if (reading === undefined) return [];
+  reading.stopped = true;
+  return reading.done;
 }
 
 async function answer(question: ChildQuestion): Promise<unknown> {
@@ -78,13 +109,12 @@ async function answer(question: ChildQuestion): Promise<unknown> {
       return writeAll(question.keys, question.seed, question.pauseMs);
     case "stopWriting":
       return stopWriting();
-    case "writeLast":
-      return writeLast(question.keys, question.seed);
-    case "read": {
-      const session = fed.at(BigInt(question.key));
-      const rows = await session.selectFrom("items").selectAll().orderBy("id").execute();
-      return rows.map((row) => rowText(row));
-    }
+    case "writeSome":
+      return writeSome(question.keys, question.seed, question.writes);
+    case "read":
+      return readOn(question);
+    case "stopReading":
+      return stopReading();
     default:
       return mover.answer(question);
   }

@@ -3,16 +3,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isTesseraeError } from "../../../src/index.ts";
 import type { ChildQuestion, MoveWhat, PointOrder } from "./chaos-messages.ts";
 import type { ChaosFederation } from "./chaos-schema.ts";
-import { LEASE_MS } from "./chaos-timing.ts";
+import { GRACE_MS } from "./chaos-timing.ts";
 import { SeededRandom } from "./seeded-random.ts";
 
 type MoverQuestion = Extract<
   ChildQuestion,
-  { readonly verb: "order" | "move" | "moveAbout" | "stopMoving" | "resume" }
+  { readonly verb: "order" | "move" | "merge" | "moveAndAbort" | "moveAbout" | "stopMoving" | "resume" }
 >;
 
-/** Longer than the lease and any of the writers' transactions that has not yet met the guard. */
-const GRACE_MS = LEASE_MS + 50;
+/** How long moves of one process wait for each other at a point; one of them may hold a lock that another needs to come there. */
+const ARRIVALS_MS_MAX = 250;
 
 /** What a mover may meet while others move the same keys and databases are away. */
 const EXPECTED = new Set([
@@ -31,6 +31,10 @@ export class MoverWork {
   readonly #fed: ChaosFederation;
   readonly #tell: (point: string) => Promise<void>;
   #order: PointOrder | null = null;
+  /** How often moves came to the point of the order. */
+  #arrived = 0;
+  #leaveAt: string | undefined;
+  readonly #leaving = new Set<AbortController>();
   #moving: { stopped: boolean; done: Promise<unknown> } | undefined;
 
   constructor(fed: ChaosFederation, tell: (point: string) => Promise<void>) {
@@ -40,11 +44,18 @@ export class MoverWork {
 
   /** The engine's hook. */
   async reach(point: string): Promise<void> {
+    if (point === this.#leaveAt) for (const leave of this.#leaving) leave.abort();
     const order = this.#order;
-    if (order === null || order.point !== point) return;
-    if (order.after > 1) {
-      this.#order = { ...order, after: order.after - 1 };
-      return;
+    if (order === null) return;
+    const delayMs = order.delays?.[point];
+    if (delayMs !== undefined) await sleep(delayMs);
+    if (order.point !== point) return;
+    this.#arrived += 1;
+    if (this.#arrived < order.after) return;
+    if (this.#arrived - order.after + 1 < (order.arrivals ?? 1)) {
+      // Until another one comes, which then ends the process, or nobody comes any more.
+      await sleep(ARRIVALS_MS_MAX);
+      if (this.#order !== order) return;
     }
     this.#order = null;
     await this.#tell(point);
@@ -57,20 +68,30 @@ export class MoverWork {
     switch (question.verb) {
       case "order":
         this.#order = question.order;
+        this.#arrived = 0;
         return Promise.resolve();
       case "move":
-        return this.#move(question.what, question.to);
+        return this.#move(question.what, { to: question.to, pauseBudgetMs: question.pauseBudgetMs ?? 1_000 });
+      case "merge":
+        return this.#fed
+          .merge({ at: BigInt(question.at), to: question.to }, { graceMs: GRACE_MS })
+          .then(({ state }) => state);
+      case "moveAndAbort":
+        return this.#moveAndAbort(question.what, question.to, question.leaveAt);
       case "moveAbout":
         return this.#begin(question);
       case "stopMoving":
         return this.#stop();
       case "resume":
-        return this.#resumeAll();
+        return question.ids === undefined ? this.#resumeAll() : this.#resume(question.ids);
     }
   }
 
-  async #move(what: MoveWhat, to: number): Promise<string> {
-    const options = { to, graceMs: GRACE_MS };
+  async #move(
+    what: MoveWhat,
+    given: { readonly to: number; readonly pauseBudgetMs?: number; readonly signal?: AbortSignal },
+  ): Promise<string> {
+    const options = { graceMs: GRACE_MS, ...given };
     const status = await ("keys" in what
       ? this.#fed.moves.move(what.keys.map(BigInt), options)
       : this.#fed.moves.move(
@@ -81,6 +102,17 @@ export class MoverWork {
           options,
         ));
     return status.state;
+  }
+
+  async #moveAndAbort(what: MoveWhat, to: number, leaveAt: string): Promise<string> {
+    const leave = new AbortController();
+    this.#leaveAt = leaveAt;
+    this.#leaving.add(leave);
+    const before = new Set((await this.#fed.moves.list()).map(({ id }) => id));
+    const ended = await this.#move(what, { to, signal: leave.signal }).catch(() => undefined);
+    if (ended !== undefined) return ended;
+    for (const { id } of await this.#fed.moves.list()) if (!before.has(id)) await this.#fed.moves.abort(id);
+    return "aborted";
   }
 
   async #begin(question: Extract<MoverQuestion, { verb: "moveAbout" }>): Promise<void> {
@@ -170,7 +202,11 @@ export class MoverWork {
   /** What an application or a timer calls after a crash: all that is under way, whoever had it. Gives how many there were. */
   async #resumeAll(): Promise<number> {
     const underWay = await this.#fed.moves.list();
-    for (const { id } of underWay) await this.#fed.moves.resume(id);
+    await this.#resume(underWay.map(({ id }) => `${id}`));
     return underWay.length;
+  }
+
+  async #resume(ids: readonly string[]): Promise<void> {
+    for (const id of ids) await this.#fed.moves.resume(BigInt(id));
   }
 }
