@@ -153,6 +153,8 @@ export abstract class SourceWalk extends ExpressionWalk {
     property: string,
   ): void {
     const value = (node as unknown as Record<string, unknown>)[property];
+    // Plugins that copy a node write down what it has not.
+    if (value === undefined) return;
     if (property === "explain") this.checkExplain(value as never);
     else if (property === "top") this.checkTop(value as never);
     else if (property === "fetch") {
@@ -160,8 +162,7 @@ export abstract class SourceWalk extends ExpressionWalk {
       if (rowCount.kind !== "ValueNode" || (modifier !== "only" && modifier !== "with ties"))
         throw refuse("fetch() takes a number of rows. Use limit(…).");
     } else if (property === "output") throw refuse("OUTPUT is SQL Server's. Use returning(…).");
-    else if (value !== undefined)
-      throw refuse(`The part ${property} of the statement is not known here and is refused.`);
+    else throw refuse(`The part ${property} of the statement is not known here and is refused.`);
   }
 
   #setOperation(node: SetOperationNode): SetOperationNode {

@@ -135,6 +135,11 @@ forEachEngine((engine) => {
       const rows = await camel.selectFrom("dots").selectAll().execute();
       expect(rows).toHaveLength(1);
       expect(rows[0]).toHaveProperty("sheetId", ada.sheet);
+      const id = await fed.tickets.next("sheets");
+      await camel.insertInto("sheets").values({ id, label: "camel" }).execute();
+      await camel.updateTable("sheets").set({ label: "hump" }).where("id", "=", id).execute();
+      const [deleted] = await camel.deleteFrom("sheets").where("label", "=", "hump").execute();
+      expect(deleted?.numDeletedRows).toBe(1n);
     });
 
     it("passes raw statements unfiltered when asked", async () => {
