@@ -1,5 +1,5 @@
 /** A connection in one caller's hands, between `acquire` and `release`. */
-import type { QueryResult } from "pg";
+import type { PoolClient, QueryResult } from "pg";
 import { TesseraeError } from "../../base/errors.ts";
 import type {
   BeginOptions,
@@ -50,6 +50,18 @@ export class PostgresConnection implements Connection {
     try {
       await this.#last;
       yield* this.#session.stream(statement, chunkRows);
+    } finally {
+      this.#streaming = false;
+    }
+  }
+
+  /** Gives the driver's own client to `work`, for a statement of a kind of its own (COPY); nothing else runs on the connection meanwhile. */
+  async lend<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    this.#checkUsable();
+    this.#streaming = true;
+    try {
+      await this.#last;
+      return await work(this.#session.client);
     } finally {
       this.#streaming = false;
     }
