@@ -5,6 +5,7 @@ import { checkConsistency } from "./configuration.ts";
 import type { Directory } from "./directory/directory.ts";
 import type { CacheKey, KeyCodec } from "./directory/key-codec.ts";
 import type { TenantRegistry } from "./directory/tenants.ts";
+import type { Moves } from "./move/moves.ts";
 import type { KeyValue } from "./schema/logical-type.ts";
 import type { FederationModel, SchemaModel } from "./schema/model.ts";
 import type { SessionOptions } from "./session/following.ts";
@@ -27,6 +28,7 @@ export interface HandleParts {
   readonly federation: FederationModel;
   readonly directory: Directory;
   readonly tenants: TenantRegistry;
+  readonly moves: Moves;
   readonly routes: FederationRoutes;
 }
 
@@ -34,6 +36,8 @@ export interface HandleParts {
 export class FederationHandle<DB, Key extends KeyValue> {
   /** The registry of keys: add, where, list, remove. */
   readonly tenants: TenantRegistry<Key>;
+  /** Keys and ranges on their way from shard to shard: move, list, watch, pause, resume, abort. */
+  readonly moves: Moves<Key>;
   readonly #parts: HandleParts;
   readonly #codec: KeyCodec;
   readonly #context: PreparedContext;
@@ -46,6 +50,7 @@ export class FederationHandle<DB, Key extends KeyValue> {
     this.#parts = parts;
     this.#codec = parts.directory.codec;
     this.tenants = parts.tenants as unknown as TenantRegistry<Key>;
+    this.moves = parts.moves as unknown as Moves<Key>;
     this.#context = {
       routes: parts.routes,
       keyType: parts.federation.key,
@@ -93,6 +98,26 @@ export class FederationHandle<DB, Key extends KeyValue> {
       first,
       build as (db: Kysely<DB>, parameters: PreparedExpressions<P>) => Buildable<O>,
     );
+  }
+
+  /** Cuts a range of keys in two. See `Moves.split`. */
+  split(...parameters: Parameters<Moves<Key>["split"]>): ReturnType<Moves<Key>["split"]> {
+    return this.moves.split(...parameters);
+  }
+
+  /** Makes one of two ranges that meet. See `Moves.merge`. */
+  merge(...parameters: Parameters<Moves<Key>["merge"]>): ReturnType<Moves<Key>["merge"]> {
+    return this.moves.merge(...parameters);
+  }
+
+  /** Gives a key a place of its own out of a range. See `Moves.isolate`. */
+  isolate(...parameters: Parameters<Moves<Key>["isolate"]>): ReturnType<Moves<Key>["isolate"]> {
+    return this.moves.isolate(...parameters);
+  }
+
+  /** Moves this federation's keys off a shard. See `Moves.drain`. */
+  drain(...parameters: Parameters<Moves<Key>["drain"]>): ReturnType<Moves<Key>["drain"]> {
+    return this.moves.drain(...parameters);
   }
 
   /** A key from text, as the command line and URLs carry it: digits for bigint, hexadecimal for bytes. KEY_TYPE when it is none. */

@@ -10,12 +10,16 @@ import { leastLoaded, resolveChooser, type ShardChooser } from "./directory/choo
 import { mainControlTables } from "./directory/control-tables.ts";
 import { checkControlVersion } from "./directory/control-version.ts";
 import { Directory } from "./directory/directory.ts";
+import { DirectoryRows } from "./directory/directory-rows.ts";
 import { ShardIdentities } from "./directory/shard-identity.ts";
 import { TenantRegistry } from "./directory/tenants.ts";
 import type { Database, Engine, PoolOptions, PoolStats } from "./engine/contract.ts";
 import { ControlStore } from "./engine/control-store.ts";
 import { toEngineError } from "./engine/engine-error.ts";
 import { FederationHandle } from "./federation-handle.ts";
+import { MOVE_INTERNALS, type MoveInternals } from "./move/move-internals.ts";
+import type { MoveOptions, MoveStatus } from "./move/move-status.ts";
+import { Moves } from "./move/moves.ts";
 import { References } from "./references.ts";
 import type { Schema } from "./schema/define-schema.ts";
 import type { KeyValue } from "./schema/logical-type.ts";
@@ -158,11 +162,13 @@ export class Federation<S extends Schema = Schema> {
     this.schema = {
       async apply() {
         refuseInTransaction("schema.apply");
+        if (!(await synchronizer.isComplete())) await refuseWhileMoving(handles.values());
         return synchronizer.apply();
       },
     };
     this.#identities = identities;
-    this.#handles = openHandles(config, {
+    const handles = openHandles(config, {
+      synchronizer,
       schema: model,
       databases: this.#databases,
       kits,
@@ -170,6 +176,7 @@ export class Federation<S extends Schema = Schema> {
       isOnlyShard: this.#topology.poorMans.federation,
       identities,
     });
+    this.#handles = handles;
   }
 
   /** A Kysely instance for one key of the schema's one federation. See `FederationHandle.at`. */
@@ -180,6 +187,33 @@ export class Federation<S extends Schema = Schema> {
   /** The keys of the schema's one federation: add, where, list, remove. */
   get tenants(): TenantRegistry<DefaultKey<S>> {
     return this.#default.tenants;
+  }
+
+  /** Keys and ranges of the schema's one federation on their way from shard to shard: move, list, watch, pause, resume, abort. */
+  get moves(): Moves<DefaultKey<S>> {
+    return this.#default.moves;
+  }
+
+  /** Cuts a range of keys in two. See `Moves.split`. */
+  split(...parameters: Parameters<Moves<DefaultKey<S>>["split"]>): Promise<MoveStatus> {
+    return this.#default.split(...parameters);
+  }
+
+  /** Makes one of two ranges that meet. See `Moves.merge`. */
+  merge(...parameters: Parameters<Moves<DefaultKey<S>>["merge"]>): Promise<MoveStatus> {
+    return this.#default.merge(...parameters);
+  }
+
+  /** Gives a key a place of its own out of a range. See `Moves.isolate`. */
+  isolate(...parameters: Parameters<Moves<DefaultKey<S>>["isolate"]>): Promise<MoveStatus | undefined> {
+    return this.#default.isolate(...parameters);
+  }
+
+  /** Moves every key of every federation off a shard. See `Moves.drain`. */
+  async drain(shard: number, options: MoveOptions & { readonly to?: number } = {}): Promise<MoveStatus[]> {
+    const statuses: MoveStatus[] = [];
+    for (const handle of this.#handles.values()) statuses.push(...(await handle.drain(shard, options)));
+    return statuses;
   }
 
   /** Builds a query once for the schema's one federation. See `FederationHandle.prepare`. */
@@ -249,6 +283,7 @@ export class Federation<S extends Schema = Schema> {
 
   /** Waits for work under way, then closes every connection. Idempotent; afterwards every call is refused with CLOSED. */
   async close(): Promise<void> {
+    await Promise.all([...this.#handles.values()].map(({ moves }) => moves.close()));
     await this.tickets.close();
     const { main, control, shards } = this.#databases;
     await Promise.all([...new Set([main, ...shards.values()])].map((database) => database.close()));
@@ -355,6 +390,7 @@ function openDatabases(
 }
 
 interface HandleSources {
+  readonly synchronizer: Synchronizer;
   readonly schema: SchemaModel;
   readonly databases: Databases;
   readonly kits: Kits;
@@ -365,7 +401,7 @@ interface HandleSources {
 
 function openHandles<S extends Schema>(
   config: FederationConfig<S>,
-  { schema, databases, kits, control, isOnlyShard, identities }: HandleSources,
+  { synchronizer, schema, databases, kits, control, isOnlyShard, identities }: HandleSources,
 ): Map<string, FederationHandle<unknown, KeyValue>> {
   const feed = new ChangeFeed({ control, leaseMs: config.directory?.leaseMs });
   const shards = new Map<number, Target>(
@@ -388,12 +424,28 @@ function openHandles<S extends Schema>(
       feed,
       directoryCacheEntries: config.directory?.cacheEntries,
     });
+    const tables = [...schema.tables.values()].filter((table) => table.federation === federation.name);
+    const moves = new Moves({
+      control,
+      federation,
+      directoryRows: new DirectoryRows(control, federation),
+      feed,
+      keys: directory.codec,
+      tables,
+      shards: [...databases.shards.keys()],
+      shardDatabase: (id) => databases.shards.get(id) as Database,
+      shardGate: (id) => identities.verify(id),
+      checkSchema: (id) => refuseIncomplete(synchronizer, id),
+      beforeChange: refuseInTransaction,
+      leaseMs: feed.leaseMs,
+      internals: (config as { readonly [MOVE_INTERNALS]?: MoveInternals })[MOVE_INTERNALS],
+    });
     const tenants = new TenantRegistry({
       control,
       federation,
       directory,
       feed,
-      tables: [...schema.tables.values()].filter((table) => table.federation === federation.name),
+      tables,
       shards: [...databases.shards.keys()],
       shardDatabase: (id) => databases.shards.get(id) as Database,
       shardGate: (id) => identities.verify(id),
@@ -414,7 +466,7 @@ function openHandles<S extends Schema>(
         ...config.moves,
       }),
     };
-    return new FederationHandle<unknown, KeyValue>({ schema, federation, directory, tenants, routes });
+    return new FederationHandle<unknown, KeyValue>({ schema, federation, directory, tenants, moves, routes });
   };
   return new Map([...schema.federations.values()].map((federation) => [federation.name, open(federation)]));
 }
@@ -444,6 +496,35 @@ function refuseInTransaction(operation: string): void {
     `${operation} works on several databases and cannot be part of the transaction that is open on ${open.target.name}. Call it before the transaction, or after it.`,
     { ...open.target.place, operation },
   );
+}
+
+/** Rows move to tables that the target has, all of them, and as this process knows them. */
+async function refuseIncomplete(synchronizer: Synchronizer, shard: number): Promise<void> {
+  const [missing] = await synchronizer.missingOn(shard);
+  if (missing === undefined) return;
+  throw new TesseraeError(
+    "MOVE_SCHEMA",
+    `Shard ${shard} lacks the ${missing.kind} of "${missing.table}" that the schema says. Bring all shards to the schema first: await fed.schema.apply(), or "tesserae schema apply".`,
+    { cluster: "shards", shard, table: missing.table },
+  );
+}
+
+/** A move knows the tables that were there when it began. */
+async function refuseWhileMoving(
+  handles: Iterable<{ readonly moves: Pick<Moves, "underWay"> }>,
+): Promise<void> {
+  for (const { moves } of handles) {
+    const [move] = await moves.underWay().catch((error: unknown) => {
+      if (isTesseraeError(error, "SCHEMA_NOT_APPLIED")) return [];
+      throw error;
+    });
+    if (move === undefined) continue;
+    throw new TesseraeError(
+      "MOVE_UNDER_WAY",
+      `The schema cannot be changed while ${move.what} moves from shard ${move.from} to shard ${move.to} (move ${move.id}, ${move.step}). Wait for it, or abort it.`,
+      { operation: "schema.apply", federation: move.federation },
+    );
+  }
 }
 
 function chooserFor(input: FederationConfig["chooser"], federation: string): ShardChooser {

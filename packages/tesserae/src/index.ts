@@ -23,6 +23,16 @@ export { type PostgresOptions, postgres } from "./engine/postgres/engine.ts";
 export { type SqliteOptions, sqlite } from "./engine/sqlite/engine.ts";
 export { type DatabaseProbe, type Federation, type FederationStatus, federate } from "./federation.ts";
 export type { FederationHandle } from "./federation-handle.ts";
+export type {
+  KeyRange,
+  MoveKind,
+  MoveOptions,
+  MoveState,
+  MoveStatus,
+  MoveStep,
+  MoveTarget,
+} from "./move/move-status.ts";
+export type { ListMovesOptions, Moves, ResumeMovesOptions } from "./move/moves.ts";
 export {
   bigint,
   boolean,

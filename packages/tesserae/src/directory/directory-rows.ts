@@ -86,6 +86,12 @@ export class DirectoryRows {
     return this.#decode((await runner.run(sql, [this.#codec.encode("low", key)])).rows)[0];
   }
 
+  /** The range whose end is `high`, locked to the end of the transaction. */
+  async rangeEndingAt(runner: ControlRunner, high: KeyValue): Promise<DirectoryRow | undefined> {
+    const sql = `select ${COLUMNS} from ${this.#table} where kind = 'r' and high = ?${this.#control.capabilities.forUpdate}`;
+    return this.#decode((await runner.run(sql, [this.#codec.encode("high", high)])).rows)[0];
+  }
+
   /** The first row of a kind from `low` on that begins below `high` (null: without end). */
   async firstWithin(
     runner: ControlRunner,
@@ -157,12 +163,64 @@ export class DirectoryRows {
     after: KeyValue | undefined,
     limit: number,
   ): Promise<DirectoryRow[]> {
+    return this.#pointsWithin(low, high, after, limit, " and state = 'removed'");
+  }
+
+  /** A page of the points in a range, whatever their state, in key order. */
+  pointsWithin(
+    low: KeyValue,
+    high: KeyValue | null,
+    after: KeyValue | undefined,
+    limit: number,
+  ): Promise<DirectoryRow[]> {
+    return this.#pointsWithin(low, high, after, limit, "");
+  }
+
+  async #pointsWithin(
+    low: KeyValue,
+    high: KeyValue | null,
+    after: KeyValue | undefined,
+    limit: number,
+    condition: string,
+  ): Promise<DirectoryRow[]> {
     const end = high === null ? "" : " and low < ?";
     const from = after === undefined ? "low >= ?" : "low > ?";
-    const sql = `select ${COLUMNS} from ${this.#table} where kind = 'p' and ${from}${end} and state = 'removed' order by low limit ${limit}`;
+    const sql = `select ${COLUMNS} from ${this.#table} where kind = 'p' and ${from}${end}${condition} order by low limit ${limit}`;
     const parameters = [this.#codec.encode("low", after ?? low)];
     if (high !== null) parameters.push(this.#codec.encode("low", high));
     return this.#decode((await this.#control.read(sql, parameters)).rows);
+  }
+
+  /** The points of these keys that there are; with a transaction locked to its end, in key order. */
+  async points(keys: readonly KeyValue[], transaction?: ControlRunner): Promise<DirectoryRow[]> {
+    const lock = transaction === undefined ? "" : this.#control.capabilities.forUpdate;
+    const sql = `select ${COLUMNS} from ${this.#table} where kind = 'p' and low in (${keys.map(() => "?").join(", ")}) order by low${lock}`;
+    const parameters = keys.map((key) => this.#codec.encode("low", key));
+    return this.#decode((await (transaction ?? this.#control).run(sql, parameters)).rows);
+  }
+
+  /** Another end and epoch for a range. */
+  async reshape(
+    runner: ControlRunner,
+    low: KeyValue,
+    { high, epoch }: { readonly high: KeyValue | null; readonly epoch: bigint },
+  ): Promise<void> {
+    await runner.run(
+      `update ${this.#table} set high = ?, epoch = ?, updated = ? where kind = 'r' and low = ?`,
+      [
+        this.#codec.encode("high", high),
+        this.#codec.encode("epoch", epoch),
+        this.#codec.encode("updated", new Date()),
+        this.#codec.encode("low", low),
+      ],
+    );
+  }
+
+  /** A range that has become part of another. */
+  async removeRange(runner: ControlRunner, low: KeyValue): Promise<void> {
+    await runner.run(`delete from ${this.#table} where kind = 'r' and low = ?`, [
+      this.#codec.encode("low", low),
+    ]);
   }
 
   /** Points of a shard in one of the states. */

@@ -20,22 +20,20 @@ export interface MoveSettings {
   readonly pauseBudgetMs: number;
 }
 
-/** Values of a primary key as `primary-key-text.ts` writes them. */
-type KeyText = readonly (string | null)[];
-
 /** How far the copy or the verification has come: all tables before `table`, and of that one all rows up to `after`. */
 export interface Cursor {
   readonly table: string;
-  readonly after: KeyText | undefined;
+  /** A primary key as `RowTransfer.primaryKeyText` writes it. */
+  readonly after?: string | undefined;
 }
 
 /** What is done to residences beside the transfer. */
 export type Shape =
   /** The key gets a point of its own out of the range around it. */
-  | { readonly kind: "isolate"; readonly rangeLow: string }
-  /** The member range is cut out of the range from `low` to `high`. */
-  | { readonly kind: "carve"; readonly low: string; readonly high: string | null; readonly epoch: string }
-  /** The ranges that meet at `at` become one, on the target. */
+  | { readonly kind: "isolate" }
+  /** The member range is cut out of the range that begins at `low`. */
+  | { readonly kind: "carve"; readonly low: string }
+  /** The range that begins at `low` and the one after it, which begins at `at`, become one on the target. */
   | { readonly kind: "merge"; readonly low: string; readonly at: string };
 
 export interface MoveProgress {
@@ -53,6 +51,8 @@ export interface MoveProgress {
   readonly waitsFor?: string | undefined;
   /** Milliseconds since 1970: the source keeps its rows until then. */
   readonly purgeAfter?: number | undefined;
+  /** The token that the source's residences have since they are `gone`. */
+  readonly purgeToken?: string | undefined;
 }
 
 /** What somebody wants of whoever runs the move. */
@@ -105,6 +105,7 @@ export function statusOf(record: MoveRecord, keys: KeyCodec, now: number = Date.
     federation: record.federation,
     kind: record.kind,
     what: describeMembers(record.members, keys),
+    key: onlyKey(record.members, keys),
     keys: record.members.filter(({ kind }) => kind === "p").length,
     from: record.source,
     to: record.target,
@@ -139,6 +140,11 @@ function remainingMs({ step, progress }: MoveRecord): number | undefined {
   if (rowsPerSecond <= 0 || (step !== "copy" && step !== "verify")) return undefined;
   const left = step === "copy" ? rowsTotal - rowsCopied : rowsTotal - rowsVerified;
   return Math.max(0, Math.round((left / rowsPerSecond) * 1000));
+}
+
+function onlyKey(members: readonly Member[], keys: KeyCodec): string | undefined {
+  const [first] = members;
+  return members.length === 1 && first?.kind === "p" ? keys.toText(first.low) : undefined;
 }
 
 export function describeMembers(members: readonly Member[], keys: KeyCodec): string {

@@ -37,6 +37,8 @@ export interface MoveStatus {
   readonly kind: MoveKind;
   /** In words: `key 12`, `3 keys from 12 to 19`, `the range from 0 to 100`. */
   readonly what: string;
+  /** The key, where it is one, as text that `keyFromText` reads; undefined of several keys and of a range. */
+  readonly key: string | undefined;
   /** Keys that move; 0 of a range, whose keys nobody counts. */
   readonly keys: number;
   readonly from: number;

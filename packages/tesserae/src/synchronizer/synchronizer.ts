@@ -69,6 +69,20 @@ export class Synchronizer {
     return { created };
   }
 
+  /** What the schema says that a shard does not have yet. SCHEMA_CHANGED, SCHEMA_TABLE_EXISTS. */
+  async missingOn(shard: number): Promise<CreatedPiece[]> {
+    const place = this.#places().find((entry) => entry.place.shard === shard);
+    return place === undefined
+      ? []
+      : (await missingPieces(place)).map(({ kind, table }) => ({ kind, table }));
+  }
+
+  /** Whether `apply` would create nothing. */
+  async isComplete(): Promise<boolean> {
+    const missing = await Promise.all(this.#places().map((entry) => missingPieces(entry)));
+    return missing.every((pieces) => pieces.length === 0);
+  }
+
   #places(): DatabasePieces[] {
     const { schema, main, control, shards, mainControlTables } = this.#options;
     const tables = [...schema.tables.values()];

@@ -1,0 +1,166 @@
+/**
+ * The beginning of a transfer: the target's place is reserved, the source knows who works on it, and from `leave` on it logs what changes. All of it may
+ * run again, by any process that has the move's token.
+ */
+import { TesseraeError } from "../base/errors.ts";
+import type { ResidenceRow } from "../directory/residence-rows.ts";
+import type { ControlTransaction } from "../engine/control-store.ts";
+import type { KeyValue } from "../schema/logical-type.ts";
+import { emptySlice } from "./copier.ts";
+import type { Member } from "./move-record.ts";
+import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
+import { LargerToken } from "./mover-residences.ts";
+
+/** Target: no residence, or a `gone` one → `arriving`. Source: still `here`, under the move's token. */
+export async function claim(work: MoveWork): Promise<void> {
+  const { source, record } = work;
+  const [first] = record.members;
+  if (first?.kind === "r") await claimRange(work, first);
+  else await claimPoints(work);
+  await work.at("claim:target");
+  // What an earlier move of these keys left here, its purge unfinished, or one that turned back.
+  for (const table of work.parts.tables.toReversed()) await emptySlice(work, { table, scope: work.scope });
+  await patiently(work, () =>
+    source.store.transaction(
+      async (transaction) => {
+        const rows = await source.residences.fence(transaction, record.members, record.token, LOCK_WAIT_MS);
+        checkSource(work, rows);
+      },
+      { once: true },
+    ),
+  );
+  await work.at("claim:source");
+}
+
+/** `here` → `leaving`: waits for the keys' writers; whoever comes later is logged. */
+export async function leave(work: MoveWork): Promise<void> {
+  const { source, record } = work;
+  await patiently(work, () =>
+    source.store.transaction(
+      async (transaction) => {
+        const rows = await source.residences.expect(
+          transaction,
+          record.members,
+          record.token,
+          ["here", "leaving"],
+          {
+            how: "alone",
+            lockWaitMs: LOCK_WAIT_MS,
+          },
+        );
+        await work.at("leave:locked");
+        if (rows.some(({ state }) => state === "here"))
+          await source.residences.setState(transaction, record.members, "leaving");
+      },
+      { once: true },
+    ),
+  );
+  await work.at("leave:leaving");
+}
+
+async function claimPoints(work: MoveWork): Promise<void> {
+  const { target, record } = work;
+  await target.store.transaction(async (transaction) => {
+    const rows = await target.residences.lock(transaction, record.members, { how: "alone" });
+    for (const row of rows) checkTarget(work, row);
+    const known = new Map(rows.map((row) => [work.parts.keys.cacheKey(row.low), row]));
+    const isNew = (member: Member) => !known.has(work.parts.keys.cacheKey(member.low));
+    const fresh = record.members.filter(isNew);
+    if (fresh.length > 0 && (await target.residences.hasRanges(transaction)))
+      for (const member of fresh) await target.residences.lockRangeAround(transaction, member.low);
+    for (const member of record.members) {
+      if (!isNew(member)) await target.residences.put(transaction, arriving(member, record.token));
+    }
+    await target.residences.insert(
+      transaction,
+      fresh.map((member) => arriving(member, record.token)),
+    );
+  });
+}
+
+async function claimRange(work: MoveWork, member: Member): Promise<void> {
+  const { target, record } = work;
+  await fencePoints(work, member);
+  await target.store.transaction(async (transaction) => {
+    await target.residences.fenceRanges(transaction, record.token);
+    await refuseOverlaps(work, transaction, member);
+    const [row] = await target.residences.lock(transaction, [member], { how: "alone" });
+    if (row !== undefined) checkTarget(work, row);
+    await target.residences.put(transaction, arriving(member, record.token));
+  });
+}
+
+const POINTS_PAGE = 500;
+
+/**
+ * Keys of the range that live elsewhere, or were removed, get a `gone` point at the target before the range is there: a point wins over the range around it. None
+ * comes into the range while it moves.
+ */
+async function fencePoints(work: MoveWork, range: Member): Promise<void> {
+  const { target, record, parts } = work;
+  let after: KeyValue | undefined;
+  for (;;) {
+    const page = await parts.directoryRows.pointsWithin(range.low, range.high, after, POINTS_PAGE);
+    const elsewhere = page.filter(({ shard, state }) => shard !== record.target || state === "removed");
+    const missing = elsewhere.map(
+      ({ low, epoch, token }): ResidenceRow => ({ kind: "p", low, high: null, epoch, token, state: "gone" }),
+    );
+    if (missing.length > 0) await target.pointResidences.insertMissing(missing);
+    if (page.length < POINTS_PAGE) return;
+    after = page.at(-1)?.low;
+  }
+}
+
+/** Another range row over the same keys would decide about some of them. */
+async function refuseOverlaps(
+  work: MoveWork,
+  transaction: ControlTransaction,
+  member: Member,
+): Promise<void> {
+  const { target, parts } = work;
+  for (const row of await target.residences.overlapping(transaction, member.low, member.high)) {
+    if (parts.keys.compare(row.low, member.low) === 0) continue;
+    throw new TesseraeError(
+      "MOVE_UNDER_WAY",
+      `Shard ${target.shard} still has the range from ${parts.keys.show(row.low)}, ${row.state}: an earlier move of it is not finished. Wait for it, or finish it with fed.moves.resume().`,
+      { cluster: "shards", shard: target.shard, federation: parts.federation.name },
+    );
+  }
+}
+
+function arriving({ kind, low, high, epoch }: Member, token: bigint): ResidenceRow {
+  return { kind, low, high, epoch, token, state: "arriving" };
+}
+
+/** Only what has gone, or was coming by an earlier try, may be written over. */
+function checkTarget(work: MoveWork, row: ResidenceRow): void {
+  if (row.token > work.record.token) throw new LargerToken(row.token);
+  if (row.state === "gone" || row.state === "arriving") return;
+  throw conflict(work, work.target.shard, row, `is ${row.state} there already`);
+}
+
+function checkSource(work: MoveWork, rows: readonly ResidenceRow[]): void {
+  const { keys } = work.parts;
+  const byKey = new Map(rows.map((row) => [keys.cacheKey(row.low), row]));
+  for (const member of work.record.members) {
+    const row = byKey.get(keys.cacheKey(member.low));
+    if (row === undefined || row.state !== "here" || row.epoch !== member.epoch)
+      throw conflict(
+        work,
+        work.source.shard,
+        member,
+        row === undefined
+          ? "has no residence there"
+          : `is ${row.state} there at epoch ${row.epoch}, and main says ${member.epoch}`,
+      );
+  }
+}
+
+function conflict(work: MoveWork, shard: number, { low }: { low: KeyValue }, what: string): TesseraeError {
+  const { keys, federation } = work.parts;
+  return new TesseraeError(
+    "RESIDENCE_CONFLICT",
+    `Key ${keys.show(low)} cannot be moved from shard ${work.record.source} to shard ${work.record.target}: on shard ${shard} it ${what}. Main or the shard was restored from an older state: compare them before you go on.`,
+    { cluster: "shards", shard, federation: federation.name, key: keys.toText(low) },
+  );
+}

@@ -1,0 +1,194 @@
+/**
+ * The copy: table by table, those that are referred to first, in slices of the primary key. Each slice is one transaction at the target, under
+ * the lock of the residence; the cursor in main says where to go on.
+ *
+ * A slice that another row is in the way of, under a second unique key, is written row by row: the occupant had that value when it was copied and has lost it
+ * since, so its change is in the source's log and it will be copied again. It may be deleted.
+ */
+import { isTesseraeError } from "../base/errors.ts";
+import type { Connection } from "../engine/contract.ts";
+import type { ControlTransaction } from "../engine/control-store.ts";
+import { asMover } from "../engine/mover.ts";
+import type { RowSlice, TransferRow } from "../engine/row-transfer.ts";
+import type { TableModel } from "../schema/model.ts";
+import type { Cursor } from "./move-record.ts";
+import type { MoveWork } from "./move-work.ts";
+import { Rate, SliceSize } from "./slice-size.ts";
+
+/** A slice that has to be written row by row is cut down to so many rows. */
+const CAREFUL_ROWS = 500;
+
+/** Copies all rows of the keys; goes on where the record says. */
+export async function copyRows(work: MoveWork): Promise<void> {
+  if (work.record.progress.copy === undefined) await beginCopy(work);
+  const cursor = work.record.progress.copy as Cursor;
+  const { tables } = work.parts;
+  const first = tables.findIndex(({ name }) => name === cursor.table);
+  await emptyAfter(work, tables.slice(first), cursor);
+  const rate = new Rate();
+  for (const table of tables.slice(first)) {
+    const after = table.name === cursor.table ? cursor.after : undefined;
+    await copyTable(
+      work,
+      table,
+      after === undefined ? undefined : work.transfer.parseLogKey(table, after),
+      rate,
+    );
+  }
+}
+
+async function beginCopy(work: MoveWork): Promise<void> {
+  let rowsTotal = 0;
+  for (const table of work.parts.tables) {
+    await work.between();
+    rowsTotal += await work.reading("source", (connection) =>
+      work.transfer.count("source", connection, { table, scope: work.scope }),
+    );
+  }
+  const first = work.parts.tables[0]?.name ?? "";
+  const progress = {
+    ...work.record.progress,
+    rowsTotal,
+    rowsCopied: 0,
+    copy: { table: first, after: undefined },
+  };
+  await work.save({ progress });
+}
+
+/** What was copied after the cursor was saved, by a process that ended then, is copied again: it goes first. */
+async function emptyAfter(work: MoveWork, tables: readonly TableModel[], cursor: Cursor): Promise<void> {
+  for (const table of tables.toReversed()) {
+    const after =
+      table.name === cursor.table && cursor.after !== undefined
+        ? work.transfer.parseLogKey(table, cursor.after)
+        : undefined;
+    await emptySlice(work, { table, scope: work.scope, after });
+  }
+}
+
+const EMPTY_ROWS = 5_000;
+
+/** Deletes the keys' rows of a slice at the target, in batches. */
+export async function emptySlice(work: MoveWork, slice: RowSlice): Promise<void> {
+  for (;;) {
+    const deleted = await atTarget(work, (connection) =>
+      work.transfer.deleteSlice("target", connection, slice, EMPTY_ROWS),
+    );
+    if (deleted < EMPTY_ROWS) return;
+    await work.between();
+  }
+}
+
+async function copyTable(
+  work: MoveWork,
+  table: TableModel,
+  from: readonly unknown[] | undefined,
+  rate: Rate,
+): Promise<void> {
+  const size = new SliceSize(work.throttle);
+  let after = from;
+  for (;;) {
+    await work.waitFor(work.throttle.wait().why, () => work.throttle.wait().ms);
+    const begun = performance.now();
+    const upTo = await work.reading("source", (connection) =>
+      work.transfer.boundary(connection, { table, scope: work.scope, after }, size.rows),
+    );
+    const rows = await copySlice(work, { table, scope: work.scope, after, upTo });
+    await work.at("copy:copied");
+    size.took(rows, performance.now() - begun);
+    work.throttle.spend(rows);
+    rate.add(rows);
+    const { progress } = work.record;
+    work.note({
+      rowsCopied: progress.rowsCopied + rows,
+      rowsPerSecond: rate.perSecond,
+      copy: {
+        table: table.name,
+        after: upTo === undefined ? progress.copy?.after : work.transfer.primaryKeyText(upTo),
+      },
+    });
+    if (upTo === undefined) return finishTable(work, table);
+    await work.between();
+    await work.at("copy:chunk");
+    after = upTo;
+  }
+}
+
+/** The next table is the cursor's from now on; after the last one the step has ended. */
+async function finishTable(work: MoveWork, table: TableModel): Promise<void> {
+  const { tables } = work.parts;
+  const next = tables[tables.indexOf(table) + 1];
+  if (next !== undefined) work.note({ copy: { table: next.name, after: undefined } });
+  await work.between();
+}
+
+/** Copies one slice in a transaction at the target, whatever is in its way. Rows that are at the target now. */
+async function copySlice(work: MoveWork, slice: RowSlice): Promise<number> {
+  try {
+    return await work.reading("source", (source) => {
+      let tries = 0;
+      return atTarget(work, async (connection) => {
+        // Nobody knows whether a try that lost its connection was committed.
+        if (tries++ > 0) await deleteWhole(work, connection, slice);
+        return work.transfer.copy(source, connection, slice);
+      });
+    });
+  } catch (error) {
+    if (!isTesseraeError(error, "CONSTRAINT_UNIQUE")) throw error;
+    return copyCarefully(work, slice);
+  }
+}
+
+async function deleteWhole(work: MoveWork, connection: Connection, slice: RowSlice): Promise<void> {
+  while ((await work.transfer.deleteSlice("target", connection, slice, EMPTY_ROWS)) === EMPTY_ROWS);
+}
+
+async function copyCarefully(work: MoveWork, slice: RowSlice): Promise<number> {
+  let copied = 0;
+  for (let after = slice.after; ; ) {
+    const upTo = await work.reading("source", (connection) =>
+      work.transfer.boundary(connection, { ...slice, after }, CAREFUL_ROWS),
+    );
+    const part = { ...slice, after, upTo: upTo ?? slice.upTo };
+    const rows = await work.reading("source", (connection) => readSlice(work, connection, part));
+    await atTarget(work, async (connection) => {
+      await deleteWhole(work, connection, part);
+      await work.transfer.deleteOccupants(connection, slice.table, rows);
+      await work.transfer.write(connection, slice.table, rows);
+    });
+    copied += rows.length;
+    if (upTo === undefined) return copied;
+    after = upTo;
+    await work.between();
+  }
+}
+
+async function readSlice(work: MoveWork, connection: Connection, slice: RowSlice): Promise<TransferRow[]> {
+  const keys = [...(await work.transfer.primaryKeysOf("source", connection, slice)).keys()];
+  return work.transfer.read(
+    "source",
+    connection,
+    slice.table,
+    keys.map((key) => work.transfer.parseLogKey(slice.table, key)),
+  );
+}
+
+/** A transaction of the mover at the target: under the residences' locks, past the guard, without foreign keys. */
+export async function atTarget<T>(
+  work: MoveWork,
+  body: (connection: Connection, transaction: ControlTransaction) => Promise<T>,
+): Promise<T> {
+  const { target, record, parts } = work;
+  const references = (await parts.uncheckedReferences(target)) ? "unchecked" : "checked";
+  return target.store.transaction(
+    async (transaction) => {
+      await target.residences.expect(transaction, record.members, record.token, ["arriving"], {
+        how: "alone",
+      });
+      return asMover(transaction.connection, { dialect: target.store.dialect, token: record.token }, () =>
+        body(transaction.connection, transaction),
+      );
+    },
+    { references },
+  );
+}

@@ -1,0 +1,728 @@
+/**
+ * `fed.moves`, and the calls made of moves: keys and ranges go from shard to shard, live. What a move is made of is in `run-move.ts`; here is what may be asked
+ * for, and who runs it: the process that asked, until it is done, or whoever takes it up with `resume`.
+ */
+import { hostname } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import { TesseraeError } from "../base/errors.ts";
+import { type DirectoryRow, isServed } from "../directory/directory-rows.ts";
+import { ResidenceRows } from "../directory/residence-rows.ts";
+import type { Database } from "../engine/contract.ts";
+import { ControlStore } from "../engine/control-store.ts";
+import { RowTransfer } from "../engine/row-transfer.ts";
+import type { KeyValue } from "../schema/logical-type.ts";
+import { batchesOf } from "./batches.ts";
+import { type Beginning, beginIsolation, beginMerge, beginPoints, beginRange } from "./begin-move.ts";
+import type { MoveInternals } from "./move-internals.ts";
+import {
+  canTurnBack,
+  type MoveRecord,
+  type MoveSettings,
+  RUNNER_SILENT_MS,
+  statusOf,
+} from "./move-record.ts";
+import { MoveRows } from "./move-rows.ts";
+import type { KeyRange, MoveOptions, MoveStatus, MoveTarget } from "./move-status.ts";
+import type { MoveParts, ShardEnd } from "./move-work.ts";
+import { MoverResidences } from "./mover-residences.ts";
+import { preflight } from "./preflight.ts";
+import { type DriveOptions, driveMove } from "./run-move.ts";
+import { parseHours } from "./throttle.ts";
+
+const PAUSE_BUDGET_MS_DEFAULT = 1_000;
+const PARALLEL_DEFAULT = 2;
+const BATCH_KEYS_DEFAULT = 200;
+const BATCH_ROWS_DEFAULT = 20_000;
+/** A server that is down is waited for so long, unless there is progress. */
+const RETRY_MS = 600_000;
+const POLL_MS = 100;
+const LIST_MAX = 1_000;
+const POINTS_PAGE = 500;
+
+export interface MovesOptions
+  extends Pick<MoveParts, "federation" | "control" | "directoryRows" | "feed" | "keys" | "tables"> {
+  readonly shards: readonly number[];
+  shardDatabase(shard: number): Database;
+  /** Passed before the first statement on a shard. */
+  shardGate(shard: number): Promise<void>;
+  /** Rejects when a shard lacks what the schema says. */
+  checkSchema(shard: number): Promise<void>;
+  /** Refuses a call where it cannot work. */
+  beforeChange(operation: string): void;
+  /** A process may use a route for so long after it has changed. */
+  readonly leaseMs: number;
+  readonly internals?: MoveInternals | undefined;
+}
+
+export interface ListMovesOptions {
+  /** Also those that have ended, the newest first. */
+  readonly all?: boolean;
+  /** Default and most 1 000. */
+  readonly limit?: number;
+}
+
+export interface ResumeMovesOptions extends Pick<MoveOptions, "onProgress" | "signal" | "parallel"> {
+  /** Takes up what its runner has not touched for so long, in milliseconds; what nobody runs is taken up at once. Default 10 000. */
+  readonly olderThanMs?: number;
+}
+
+type KeysOrRange<Key extends KeyValue> = Key | readonly Key[] | KeyRange<Key>;
+
+let runners = 0;
+
+export class Moves<Key extends KeyValue = KeyValue> {
+  readonly #options: MovesOptions;
+  readonly #parts: MoveParts;
+  readonly #rows: MoveRows;
+  readonly #ends = new Map<number, ShardEnd>();
+  readonly #mayUncheck = new Map<number, Promise<boolean>>();
+  readonly #closing = new AbortController();
+  readonly #running = new Set<Promise<unknown>>();
+
+  constructor(options: MovesOptions) {
+    this.#options = options;
+    this.#rows = new MoveRows(options.control, options.federation, options.keys);
+    const { federation, control, directoryRows, feed, keys, tables } = options;
+    this.#parts = {
+      federation,
+      control,
+      directoryRows,
+      feed,
+      keys,
+      tables,
+      moves: this.#rows,
+      end: (shard) => this.#end(shard),
+      transferBetween: (source, target) =>
+        new RowTransfer(source.database.engine.dialect, target.database.engine.dialect),
+      uncheckedReferences: (end) => this.#uncheckedReferences(end),
+      at: options.internals?.at ?? (() => {}),
+    };
+  }
+
+  /**
+   * Moves keys to another shard, live: a key, a list of keys, or a range. The call ends when all is done, or rejects with what stopped it; a move that cannot go on turns
+   * back by itself, and one that lost its process is finished by `resume`. Small keys of a list share moves. KEY_UNKNOWN, SHARD_UNKNOWN, MOVE_SAME_SHARD,
+   * MOVE_UNDER_WAY, MOVE_RIGHTS, MOVE_SCHEMA, MOVE_TARGET_NOT_EMPTY before anything was written; MOVE_VERIFY, MOVE_PAUSED, MOVE_ABORTED, MOVE_TAKEN_OVER.
+   *
+   * @example
+   * ```ts
+   * const status = await fed.moves.move(12n, { to: 2 });
+   * console.log(status.rowsCopied, status.pauseMs);
+   * ```
+   */
+  async move(what: Key, options: MoveTarget): Promise<MoveStatus>;
+  async move(what: readonly Key[] | KeyRange<Key>, options: MoveTarget): Promise<MoveStatus[]>;
+  async move(what: KeysOrRange<Key>, options: MoveTarget): Promise<MoveStatus | MoveStatus[]> {
+    this.#check("moves.move", options);
+    if (Array.isArray(what)) return this.#moveKeys(what as readonly KeyValue[], options);
+    if (isRange(what)) return this.#moveRange(what as KeyRange, options);
+    const [status] = await this.#moveKeys([what as KeyValue], options);
+    return status as MoveStatus;
+  }
+
+  /** Cuts the range around `at` in two, of which the upper one begins with `at`; with `to` the upper one moves there. RANGE_UNKNOWN. */
+  async split(
+    split: { readonly at: Key; readonly to?: number },
+    options: MoveOptions = {},
+  ): Promise<MoveStatus> {
+    this.#check("split", options, split.to);
+    const at = this.#parts.keys.check(split.at);
+    const range = await this.#rangeOf(at);
+    if (this.#parts.keys.compare(range.low, at) === 0)
+      throw new TesseraeError(
+        "RANGE_UNKNOWN",
+        `A range begins at ${this.#parts.keys.show(at)} already: there is nothing to split. Use moves.move to move it.`,
+        this.#place("split", at),
+      );
+    const target = split.to ?? range.shard;
+    await this.#preflight([{ ...range, low: at }], range.shard, target);
+    return this.#run(
+      await beginRange(this.#parts, at, range.high, this.#beginning("split", split.to, options)),
+      options,
+    );
+  }
+
+  /** Makes one range of the two that meet at `at`, on the lower one's shard or, with `to`, on the upper one's. RANGE_UNKNOWN. */
+  async merge(
+    merge: { readonly at: Key; readonly to?: number },
+    options: MoveOptions = {},
+  ): Promise<MoveStatus> {
+    this.#check("merge", options, merge.to);
+    const at = this.#parts.keys.check(merge.at);
+    return this.#run(await beginMerge(this.#parts, at, this.#beginning("merge", merge.to, options)), options);
+  }
+
+  /** Gives a key that the range around it serves a place of its own, on the same shard. A key that has one stays as it is. */
+  async isolate(key: Key, options: MoveOptions = {}): Promise<MoveStatus | undefined> {
+    this.#check("isolate", options);
+    const checked = this.#parts.keys.check(key);
+    const row = await this.#lookup(checked);
+    if (row.kind === "p") return undefined;
+    return this.#run(
+      await beginIsolation(this.#parts, checked, this.#beginning("isolate", undefined, options)),
+      options,
+    );
+  }
+
+  /**
+   * Moves everything off a shard: to `to`, or spread over the others, each time to the one with the fewest keys. Keys that come to the shard meanwhile move as well; to
+   * keep new ones away leave it out of the chooser.
+   */
+  async drain(shard: number, options: MoveOptions & { readonly to?: number } = {}): Promise<MoveStatus[]> {
+    this.#check("drain", options, options.to);
+    this.#checkShard(shard);
+    const statuses: MoveStatus[] = [];
+    for (const range of await this.#rangesOf(shard)) {
+      const to = options.to ?? (await this.#emptiest(shard));
+      const { low, high } = range;
+      statuses.push(...(await this.#moveRange({ low, high }, { ...options, to })));
+    }
+    for (;;) {
+      const rows = await this.#parts.directoryRows.pageOfShard({
+        shard,
+        state: "active",
+        kind: "p",
+        after: undefined,
+        limit: 10 * POINTS_PAGE,
+      });
+      if (rows.length === 0) return statuses;
+      const to = options.to ?? (await this.#emptiest(shard));
+      const keys = rows.slice(0, options.to === undefined ? POINTS_PAGE : rows.length).map(({ low }) => low);
+      statuses.push(...(await this.#moveKeys(keys, { ...options, to })));
+    }
+  }
+
+  /** Moves under way, in the order in which they began. */
+  async list(options: ListMovesOptions = {}): Promise<MoveStatus[]> {
+    const records = await this.#rows.list(
+      options.all === true,
+      Math.min(LIST_MAX, options.limit ?? LIST_MAX),
+    );
+    return records.map((record) => statusOf(record, this.#parts.keys));
+  }
+
+  /** MOVE_UNKNOWN. */
+  async get(id: bigint): Promise<MoveStatus> {
+    return statusOf(await this.#find(id), this.#parts.keys);
+  }
+
+  /** The move's status now and whenever it has changed, until it has ended. Another process may run it. */
+  async *watch(
+    id: bigint,
+    options: { readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<MoveStatus, void, undefined> {
+    let seen: string | undefined;
+    for (;;) {
+      const status = statusOf(await this.#find(id), this.#parts.keys);
+      const text = `${status.updatedAt.getTime()} ${status.state} ${status.step}`;
+      if (text !== seen) yield status;
+      seen = text;
+      if (status.state === "done" || status.state === "aborted" || options.signal?.aborted) return;
+      await sleep(2 * POLL_MS, undefined, { signal: options.signal }).catch(() => undefined);
+    }
+  }
+
+  /** Stops a move before its next piece of work; `resume` goes on with it. MOVE_UNKNOWN, MOVE_STEP when it has ended. */
+  async pause(id: bigint): Promise<MoveStatus> {
+    this.#unfinished(await this.#find(id), "paused");
+    await this.#rows.want(id, "pause");
+    return this.#settled(id, (status) => status.state !== "running");
+  }
+
+  /**
+   * Goes on with moves that nobody runs: with one, paused or not, or with all that were left, by a crash or the end of their process. Call it without an id now and
+   * then, for one at the start of a service. Resolves when they have ended; a move that fails does not keep the others from going on. MOVE_UNKNOWN.
+   */
+  async resume(id: bigint, options?: ResumeMovesOptions): Promise<MoveStatus>;
+  async resume(options?: ResumeMovesOptions): Promise<MoveStatus[]>;
+  async resume(
+    first?: bigint | ResumeMovesOptions,
+    second: ResumeMovesOptions = {},
+  ): Promise<MoveStatus | MoveStatus[]> {
+    this.#options.beforeChange("moves.resume");
+    if (typeof first === "bigint") return this.#resumeOne(first, second);
+    const options = first ?? {};
+    const left = (await this.#rows.list(false, LIST_MAX)).filter(
+      (record) => record.wanted !== "pause" && this.#isLeft(record, options),
+    );
+    const statuses: MoveStatus[] = [];
+    let failure: unknown;
+    await inParallel(left, options.parallel ?? PARALLEL_DEFAULT, async (record) => {
+      try {
+        const taken = await this.#take(record);
+        if (taken !== undefined) statuses.push(await this.#run(taken, options, true));
+      } catch (error) {
+        failure ??= isExpected(error) ? undefined : error;
+      }
+    });
+    if (failure !== undefined) throw failure;
+    return statuses;
+  }
+
+  /** Turns a move back: its keys stay where they were, and the target is clean. MOVE_STEP after the cut-over: move back instead. MOVE_UNKNOWN. */
+  async abort(id: bigint): Promise<MoveStatus> {
+    this.#options.beforeChange("moves.abort");
+    const record = await this.#find(id);
+    if (record.step === "aborted") return statusOf(record, this.#parts.keys);
+    this.#unfinished(record, "aborted");
+    if (!canTurnBack(record.step) && record.step !== "abort") throw this.#tooLate(record);
+    await this.#rows.want(id, "abort");
+    for (;;) {
+      const now = await this.#find(id);
+      if (now.step === "aborted") return statusOf(now, this.#parts.keys);
+      if (!canTurnBack(now.step) && now.step !== "abort") throw this.#tooLate(now);
+      if (this.#isLeft(now, {})) {
+        const taken = await this.#take(now);
+        if (taken !== undefined)
+          await this.#run(taken, {}, true).catch((error: unknown) => {
+            if (!isExpected(error)) throw error;
+          });
+        continue;
+      }
+      await sleep(POLL_MS / 2);
+    }
+  }
+
+  /** Unfinished moves that have not reached their purge: while there are any, the schema must not change. */
+  async underWay(): Promise<MoveStatus[]> {
+    return (await this.list()).filter(({ step }) => step !== "purge");
+  }
+
+  /** Leaves the moves that this process runs: each ends its piece of work, and can be resumed. */
+  async close(): Promise<void> {
+    this.#closing.abort(closed());
+    await Promise.allSettled([...this.#running]);
+  }
+
+  async #moveKeys(keys: readonly KeyValue[], options: MoveTarget): Promise<MoveStatus[]> {
+    this.#checkShard(options.to);
+    const { points, served } = await this.#locate(keys);
+    const work: (() => Promise<MoveStatus>)[] = [];
+    const sameShard = [...points, ...served].find(({ row }) => row.shard === options.to);
+    if (sameShard !== undefined)
+      throw new TesseraeError(
+        "MOVE_SAME_SHARD",
+        `Key ${this.#parts.keys.show(sameShard.key)} lives on shard ${options.to} already. Leave it out.`,
+        { ...this.#place("moves.move", sameShard.key), shard: options.to },
+      );
+    for (const [source, ofShard] of groupByShard(points)) {
+      await this.#preflight(
+        ofShard.map(({ row }) => row),
+        source,
+        options.to,
+      );
+      const limits = {
+        batchKeys: options.batchKeys ?? BATCH_KEYS_DEFAULT,
+        batchRows: options.batchRows ?? BATCH_ROWS_DEFAULT,
+      };
+      const ordered = ofShard.map(({ key }) => key);
+      for await (const batch of batchesOf(this.#parts, this.#end(source), ordered, limits)) {
+        work.push(async () =>
+          this.#run(
+            await beginPoints(this.#parts, batch, source, this.#beginning("move", options.to, options)),
+            options,
+          ),
+        );
+      }
+    }
+    for (const { key, row } of served) {
+      await this.#preflight([{ ...row, kind: "p", low: key, high: null }], row.shard, options.to);
+      work.push(async () =>
+        this.#run(
+          await beginIsolation(this.#parts, key, this.#beginning("move", options.to, options)),
+          options,
+        ),
+      );
+    }
+    return this.#inOrder(work, options.parallel ?? PARALLEL_DEFAULT);
+  }
+
+  /** Every range, or part of one, that lies in the range asked for. */
+  async #moveRange(range: KeyRange, options: MoveTarget): Promise<MoveStatus[]> {
+    const { keys } = this.#parts;
+    this.#checkShard(options.to);
+    const low = range.low === undefined || range.low === null ? keys.smallest : keys.check(range.low);
+    const high = range.high === undefined || range.high === null ? null : keys.check(range.high);
+    const pieces = (await this.#ranges())
+      .filter(
+        (row) =>
+          (high === null || keys.compare(row.low, high) < 0) &&
+          (row.high === null || keys.compare(low, row.high) < 0),
+      )
+      .map((row) => ({
+        ...row,
+        low: keys.compare(row.low, low) < 0 ? low : row.low,
+        high: endOf(keys, row.high, high),
+      }));
+    const [first] = pieces;
+    if (first === undefined)
+      throw new TesseraeError(
+        "RANGE_UNKNOWN",
+        `No range of federation "${this.#parts.federation.name}" lies from ${keys.show(low)} to ${high === null ? "the end" : keys.show(high)}. fed.tenants.ranges() shows what is there; keys with a place of their own are moved as keys.`,
+        this.#place("moves.move", low),
+      );
+    const elsewhere = pieces.filter(({ shard }) => shard !== options.to);
+    if (elsewhere.length === 0)
+      throw new TesseraeError("MOVE_SAME_SHARD", `The range is on shard ${options.to} already.`, {
+        ...this.#place("moves.move", low),
+        shard: options.to,
+      });
+    for (const piece of elsewhere) await this.#preflight([piece], piece.shard, options.to);
+    return this.#inOrder(
+      elsewhere.map((piece) => async () => {
+        const beginning = this.#beginning("move", options.to, options);
+        return this.#run(await beginRange(this.#parts, piece.low, piece.high, beginning), options);
+      }),
+      1,
+    );
+  }
+
+  /** Runs a move that this process has. */
+  async #run(
+    record: MoveRecord,
+    options: Pick<MoveOptions, "onProgress" | "signal" | "waitFor">,
+    taken = false,
+  ): Promise<MoveStatus> {
+    const { keys } = this.#parts;
+    const signal = AbortSignal.any([
+      this.#closing.signal,
+      ...(options.signal === undefined ? [] : [options.signal]),
+    ]);
+    const arrived = Promise.withResolvers<MoveStatus>();
+    const drive: DriveOptions = {
+      signal,
+      taken,
+      retryMs: RETRY_MS,
+      runner: record.runner ?? "",
+      onChange: (changed) => {
+        const status = statusOf(changed, keys);
+        options.onProgress?.(status);
+        if (changed.step === "purge") arrived.resolve(status);
+      },
+    };
+    if (!taken) await this.#parts.at("created");
+    const done = driveMove(this.#parts, record, drive).then((ended) => statusOf(ended, keys));
+    this.#running.add(done);
+    const over = () => this.#running.delete(done);
+    done.then(over, over);
+    return options.waitFor === "arrived" ? Promise.race([arrived.promise, done]) : done;
+  }
+
+  async #resumeOne(id: bigint, options: ResumeMovesOptions): Promise<MoveStatus> {
+    const record = await this.#find(id);
+    if (record.finished !== undefined) return statusOf(record, this.#parts.keys);
+    if (!this.#isLeft(record, options))
+      throw new TesseraeError(
+        "MOVE_UNDER_WAY",
+        `Move ${id} is being run by ${record.runner}. Watch it, or take it over when its process has ended.`,
+        this.#place("moves.resume"),
+      );
+    if (record.wanted === "pause") await this.#rows.want(id, "run");
+    const taken = await this.#take(record);
+    if (taken === undefined) return this.#resumeOne(id, options);
+    return this.#run(taken, options, true);
+  }
+
+  /** Nobody runs it, or whoever did shows no sign of life. */
+  #isLeft(record: MoveRecord, { olderThanMs }: ResumeMovesOptions): boolean {
+    const silentMs = olderThanMs ?? this.#options.internals?.runnerSilentMs ?? RUNNER_SILENT_MS;
+    return record.runner === undefined || Date.now() - record.updated.getTime() >= silentMs;
+  }
+
+  #take(seen: MoveRecord): Promise<MoveRecord | undefined> {
+    return this.#rows.take(seen.id, nextRunner(), { seen: seen.token });
+  }
+
+  async #settled(id: bigint, isSettled: (status: MoveStatus) => boolean): Promise<MoveStatus> {
+    for (;;) {
+      const status = await this.get(id);
+      if (isSettled(status)) return status;
+      await sleep(POLL_MS / 2);
+    }
+  }
+
+  /** Inspects the keys in pages; those that a range serves one by one. KEY_UNKNOWN. */
+  async #locate(values: readonly KeyValue[]) {
+    const { keys, directoryRows } = this.#parts;
+    const unique = new Map(values.map((value) => keys.check(value)).map((key) => [keys.cacheKey(key), key]));
+    const sorted = [...unique.values()].sort((a, b) => keys.compare(a, b));
+    const points: Located[] = [];
+    const served: Located[] = [];
+    for (let start = 0; start < sorted.length; start += POINTS_PAGE) {
+      const page = sorted.slice(start, start + POINTS_PAGE);
+      const rows = new Map((await directoryRows.points(page)).map((row) => [keys.cacheKey(row.low), row]));
+      for (const key of page) {
+        const row = rows.get(keys.cacheKey(key));
+        if (row === undefined) served.push({ key, row: await this.#lookup(key) });
+        else points.push({ key, row: this.#served(row, key) });
+      }
+    }
+    return { points, served };
+  }
+
+  async #lookup(key: KeyValue): Promise<DirectoryRow> {
+    return this.#served(await this.#parts.directoryRows.lookup(key, this.#parts.keys.compare), key);
+  }
+
+  #served(row: DirectoryRow | undefined, key: KeyValue): DirectoryRow {
+    if (row !== undefined && isServed(row)) return row;
+    throw new TesseraeError(
+      "KEY_UNKNOWN",
+      `Key ${this.#parts.keys.show(key)} of federation "${this.#parts.federation.name}" has no shard${row === undefined ? ": it was never added" : ` (${row.state})`}. There is nothing to move.`,
+      this.#place("moves", key),
+    );
+  }
+
+  async #rangeOf(key: KeyValue): Promise<DirectoryRow> {
+    const range = (await this.#ranges()).find(
+      ({ low, high }) =>
+        this.#parts.keys.compare(low, key) <= 0 && (high === null || this.#parts.keys.compare(key, high) < 0),
+    );
+    if (range !== undefined) return range;
+    throw new TesseraeError(
+      "RANGE_UNKNOWN",
+      `No range of federation "${this.#parts.federation.name}" holds key ${this.#parts.keys.show(key)}. fed.tenants.ranges() shows what is there.`,
+      this.#place("moves", key),
+    );
+  }
+
+  async #ranges(): Promise<DirectoryRow[]> {
+    const ranges: DirectoryRow[] = [];
+    for (let after: KeyValue | undefined; ; ) {
+      const page = await this.#parts.directoryRows.page({ kind: "r", after, limit: LIST_MAX });
+      ranges.push(...page);
+      if (page.length < LIST_MAX) return ranges;
+      after = page.at(-1)?.low;
+    }
+  }
+
+  async #rangesOf(shard: number): Promise<DirectoryRow[]> {
+    return (await this.#ranges()).filter((range) => range.shard === shard);
+  }
+
+  async #emptiest(except: number): Promise<number> {
+    const others = this.#options.shards.filter((shard) => shard !== except);
+    const counts = await Promise.all(
+      others.map(async (shard) => ({
+        shard,
+        keys: await this.#parts.directoryRows.count(shard, ["active", "admitting", "moving"]),
+      })),
+    );
+    const [first] = counts.sort((a, b) => a.keys - b.keys);
+    if (first !== undefined) return first.shard;
+    throw new TesseraeError(
+      "SHARD_UNKNOWN",
+      `There is no other shard to move the keys of shard ${except} to. Add one to the configuration first.`,
+      { ...this.#place("drain"), shard: except },
+    );
+  }
+
+  async #preflight(
+    members: readonly Pick<DirectoryRow, "kind" | "low" | "high" | "epoch">[],
+    source: number,
+    target: number,
+  ): Promise<void> {
+    if (source === target) return;
+    const checkShard = async (shard: number) => {
+      await this.#options.shardGate(shard);
+      await this.#options.checkSchema(shard);
+    };
+    for (let start = 0; start < members.length; start += POINTS_PAGE)
+      await preflight(
+        this.#parts,
+        members.slice(start, start + POINTS_PAGE),
+        { source, target },
+        { checkShard: start === 0 ? checkShard : async () => {} },
+      );
+  }
+
+  #beginning<Target extends number | undefined>(
+    kind: Beginning["kind"],
+    target: Target,
+    options: MoveOptions,
+  ): Omit<Beginning, "target"> & { readonly target: Target } {
+    const settings: MoveSettings = {
+      rowsPerSecond: options.rowsPerSecond,
+      hours: options.hours,
+      graceMs: options.graceMs ?? this.#options.leaseMs + 1_000,
+      pauseBudgetMs: options.pauseBudgetMs ?? PAUSE_BUDGET_MS_DEFAULT,
+    };
+    return { kind, target, settings, runner: nextRunner() };
+  }
+
+  async #inOrder(work: readonly (() => Promise<MoveStatus>)[], parallel: number): Promise<MoveStatus[]> {
+    const statuses: MoveStatus[] = new Array(work.length);
+    await inParallel([...work.entries()], parallel, async ([index, run]) => {
+      statuses[index] = await run();
+    });
+    return statuses;
+  }
+
+  #end(shard: number): ShardEnd {
+    let end = this.#ends.get(shard);
+    if (end === undefined) {
+      this.#checkShard(shard);
+      const { federation, keys } = this.#parts;
+      const database = this.#options.shardDatabase(shard);
+      const place = { cluster: "shards", shard, federation: federation.name };
+      const store = new ControlStore(database, place, () => this.#options.shardGate(shard));
+      end = {
+        shard,
+        database,
+        store,
+        residences: new MoverResidences(shard, store, federation, keys),
+        pointResidences: new ResidenceRows(shard, store, federation, keys),
+      };
+      this.#ends.set(shard, end);
+    }
+    return end;
+  }
+
+  #uncheckedReferences(end: ShardEnd): Promise<boolean> {
+    let may = this.#mayUncheck.get(end.shard);
+    if (may === undefined) {
+      may = this.#askUncheck(end.database);
+      this.#mayUncheck.set(end.shard, may);
+      may.catch(() => this.#mayUncheck.delete(end.shard));
+    }
+    return may;
+  }
+
+  async #askUncheck(database: Database): Promise<boolean> {
+    const connection = await database.acquire();
+    try {
+      return await database.engine.dialect.mayUncheckReferences(connection);
+    } finally {
+      connection.release();
+    }
+  }
+
+  async #find(id: bigint): Promise<MoveRecord> {
+    const record = await this.#rows.find(id);
+    if (record !== undefined) return record;
+    throw new TesseraeError(
+      "MOVE_UNKNOWN",
+      `There is no move ${id} of federation "${this.#parts.federation.name}". fed.moves.list({ all: true }) shows them.`,
+      this.#place("moves"),
+    );
+  }
+
+  #unfinished(record: MoveRecord, what: string): void {
+    if (record.finished === undefined) return;
+    throw new TesseraeError(
+      "MOVE_STEP",
+      `Move ${record.id} is ${record.step} and cannot be ${what} any more.`,
+      this.#place("moves"),
+    );
+  }
+
+  #tooLate(record: MoveRecord): TesseraeError {
+    return new TesseraeError(
+      "MOVE_STEP",
+      `Move ${record.id} is past its cut-over: what it moved lives on shard ${record.target}. To undo it, move it back: fed.moves.move(…, { to: ${record.source} }).`,
+      { ...this.#place("moves.abort"), shard: record.target },
+    );
+  }
+
+  #check(operation: string, options: MoveOptions, to?: number): void {
+    this.#options.beforeChange(operation);
+    if (this.#closing.signal.aborted) throw closed();
+    if (to !== undefined) this.#checkShard(to);
+    if (options.hours !== undefined) parseHours(options.hours);
+    const limits = {
+      rowsPerSecond: [options.rowsPerSecond, 1],
+      graceMs: [options.graceMs, 0],
+      pauseBudgetMs: [options.pauseBudgetMs, 1],
+      parallel: [options.parallel, 1],
+      batchKeys: [options.batchKeys, 1],
+      batchRows: [options.batchRows, 1],
+    } as const;
+    for (const [name, [value, least]] of Object.entries(limits)) {
+      if (value === undefined || (Number.isFinite(value) && value >= least)) continue;
+      throw new TesseraeError(
+        "VALUE_INVALID",
+        `${operation}: ${name} is ${value}; give a number from ${least}.`,
+        this.#place(operation),
+      );
+    }
+  }
+
+  #checkShard(shard: number): void {
+    if (this.#options.shards.includes(shard)) return;
+    throw new TesseraeError(
+      "SHARD_UNKNOWN",
+      `There is no shard ${shard}; the configuration has ${this.#options.shards.join(", ")}.`,
+      { ...this.#place("moves"), shard },
+    );
+  }
+
+  #place(operation: string, key?: KeyValue) {
+    return {
+      federation: this.#parts.federation.name,
+      operation,
+      key: key === undefined ? undefined : this.#parts.keys.toText(key),
+    };
+  }
+}
+
+interface Located {
+  readonly key: KeyValue;
+  readonly row: DirectoryRow;
+}
+
+function groupByShard(located: readonly Located[]): Map<number, Located[]> {
+  return Map.groupBy(located, ({ row }) => row.shard);
+}
+
+function isRange(what: unknown): boolean {
+  return typeof what === "object" && what !== null && !(what instanceof Uint8Array) && !Array.isArray(what);
+}
+
+function endOf(
+  keys: { compare(a: KeyValue, b: KeyValue): number },
+  a: KeyValue | null,
+  b: KeyValue | null,
+): KeyValue | null {
+  if (a === null || b === null) return a ?? b;
+  return keys.compare(a, b) < 0 ? a : b;
+}
+
+/** Another process goes on with it, or somebody wanted it to end so. */
+function isExpected(error: unknown): boolean {
+  return (
+    error instanceof TesseraeError && ["MOVE_TAKEN_OVER", "MOVE_ABORTED", "MOVE_PAUSED"].includes(error.code)
+  );
+}
+
+/** Who runs a move, for people, and different for each time that one is run. */
+function nextRunner(): string {
+  runners += 1;
+  return `${hostname().slice(0, 60)}:${process.pid}:${runners}`;
+}
+
+function closed(): TesseraeError {
+  return new TesseraeError("CLOSED", "The federation was closed; its moves were left, and can be resumed.", {
+    operation: "moves",
+  });
+}
+
+/** So many at a time; the first failure ends it when those under way have ended. */
+async function inParallel<T>(
+  items: readonly T[],
+  parallel: number,
+  run: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = [...items];
+  let failure: { readonly error: unknown } | undefined;
+  const worker = async () => {
+    while (failure === undefined) {
+      const item = queue.shift();
+      if (item === undefined) return;
+      await run(item).catch((error: unknown) => {
+        failure ??= { error };
+      });
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, worker));
+  if (failure !== undefined) throw (failure as { readonly error: unknown }).error;
+}

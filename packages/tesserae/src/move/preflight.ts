@@ -1,0 +1,107 @@
+/** What is looked at before a move writes anything: that both shards have the schema, the rights, the room, and that nothing is in the way at the target. */
+
+import { TesseraeError } from "../base/errors.ts";
+import { logTableName, residenceTableName } from "../engine/control-tables.ts";
+import { toEngineError } from "../engine/engine-error.ts";
+import type { KeyScope } from "../engine/row-transfer.ts";
+import type { Member } from "./move-record.ts";
+import type { MoveParts, ShardEnd } from "./move-work.ts";
+import { scopeCondition } from "./scope-condition.ts";
+
+export interface PreflightOptions {
+  /** Rejects when a shard is not the one that it should be, or lacks tables of the schema. */
+  checkShard(shard: number): Promise<void>;
+}
+
+/** MOVE_SAME_SHARD is the caller's to look for: what is to move may be there in part. */
+export async function preflight(
+  parts: MoveParts,
+  members: readonly Member[],
+  ends: { readonly source: number; readonly target: number },
+  options: PreflightOptions,
+): Promise<void> {
+  await Promise.all([options.checkShard(ends.source), options.checkShard(ends.target)]);
+  const source = parts.end(ends.source);
+  const target = parts.end(ends.target);
+  await checkRights(parts, source);
+  await checkRights(parts, target);
+  await checkReferencesRight(parts, target);
+  await checkReferencesRight(parts, source);
+  await checkTarget(parts, members, target);
+}
+
+/** Statements that change nothing need the same rights as those that do. */
+async function checkRights(parts: MoveParts, end: ShardEnd): Promise<void> {
+  const { dialect } = end.store;
+  const names = [
+    residenceTableName(parts.federation.name),
+    logTableName(parts.federation.name),
+    ...parts.tables.map(({ name }) => name),
+  ];
+  for (const name of names) {
+    const table = dialect.quote(name);
+    for (const sql of [
+      `delete from ${table} where 1 = 0`,
+      `insert into ${table} select * from ${table} where 1 = 0`,
+    ]) {
+      try {
+        await end.database.run({ sql, parameters: [], prepare: false });
+      } catch (error) {
+        const failure = toEngineError(error, dialect, { cluster: "shards", shard: end.shard, table: name });
+        if (failure.code !== "QUERY_FAILED") throw failure;
+        throw new TesseraeError(
+          "MOVE_RIGHTS",
+          `Shard ${end.shard} does not let this login write table "${name}": ${failure.message}. A move needs select, insert, update and delete on it.`,
+          { cluster: "shards", shard: end.shard, table: name, cause: failure.cause },
+        );
+      }
+    }
+  }
+}
+
+/** Rows arrive in an order in which references hold only in the end; where the login cannot leave their check out, tables that refer to each other cannot move. */
+async function checkReferencesRight(parts: MoveParts, end: ShardEnd): Promise<void> {
+  const referring = parts.tables.find(({ foreignKeys }) => foreignKeys.length > 0);
+  if (referring === undefined || (await parts.uncheckedReferences(end))) return;
+  throw new TesseraeError(
+    "MOVE_RIGHTS",
+    `Table "${referring.name}" has foreign keys, and on shard ${end.shard} this login may not leave their check to the end of a move. As a superuser of that server, run: grant set on parameter session_replication_role to <the login> (PostgreSQL 15 or later).`,
+    { cluster: "shards", shard: end.shard, table: referring.name },
+  );
+}
+
+async function checkTarget(parts: MoveParts, members: readonly Member[], target: ShardEnd): Promise<void> {
+  const { keys, federation } = parts;
+  const present = await target.residences.find(members);
+  for (const row of present) {
+    if (row.state === "gone" || row.state === "arriving") continue;
+    throw new TesseraeError(
+      "RESIDENCE_CONFLICT",
+      `Key ${keys.show(row.low)} is ${row.state} on shard ${target.shard}, and main's directory says it lives elsewhere: main was restored from an older state, or the shard belongs to another installation. Compare them before you go on.`,
+      { cluster: "shards", shard: target.shard, federation: federation.name, key: keys.toText(row.low) },
+    );
+  }
+  // What a residence tells of was left by an earlier move, and goes when this one begins. Other rows are somebody's.
+  const known = new Set(present.map(({ low }) => keys.cacheKey(low)));
+  const unknown = members.filter(({ low }) => !known.has(keys.cacheKey(low)));
+  const [first] = unknown;
+  if (first === undefined) return;
+  const scope: KeyScope =
+    first.kind === "r"
+      ? { kind: "range", low: first.low, high: first.high, federation: federation.name }
+      : { kind: "points", keys: unknown.map(({ low }) => low) };
+  for (const table of parts.tables) {
+    const column = target.store.dialect.quote(table.keyColumn as string);
+    const { sql, parameters } = scopeCondition({ end: () => target, parts, scope }, "target", column);
+    const found = await target.store.run(
+      `select 1 as found from ${target.store.dialect.quote(table.name)} where ${sql} limit 1`,
+      parameters,
+    );
+    if (found.rows.length === 0) continue;
+    throw new TesseraeError(
+      "MOVE_TARGET_NOT_EMPTY",
+      `Shard ${target.shard} has rows in table "${table.name}" of what is to move there, and no move has left them: they were restored or written past the guard. Look at them, and delete them or keep them elsewhere, before you move.`,
+      { cluster: "shards", shard: target.shard, federation: federation.name, table: table.name },
+    );
+  }
+}
