@@ -72,6 +72,18 @@ forEachEngine((engine) => {
       expect(moving.observer.count(sheetSelect)).toBe(1);
     });
 
+    it("are made again when the key came back meanwhile: the epoch tells", async () => {
+      const key = await newKey();
+      moving.observer.once("after", sheetSelect, async () => {
+        await moving.move(key);
+        await moving.setResidence(2, key, "frozen", 2n);
+        await moving.setDirectory(key, 1, 3n);
+        await moving.setResidence(1, key, "here", 3n);
+        await moving.onShard(1, `update sheets set label = 'back' where user_id = ${key}`);
+      });
+      expect(await read(strict(key))).toEqual(["back"]);
+    });
+
     it("that lock rows are strict, too", async () => {
       const key = await newKey();
       await moving.move(key);

@@ -141,12 +141,16 @@ forEachEngine((engine) => {
       const key = await newKey();
       await moving.setResidence(1, key, "frozen");
       const controller = new AbortController();
-      const looked = moving.observer.reached(residenceLookup(1), 2);
+      // Also while main does not answer.
+      const answer = Promise.withResolvers<void>();
+      const asked = moving.observer.reached(DIRECTORY_LOOKUP, 1);
+      moving.observer.once("before", DIRECTORY_LOOKUP, () => answer.promise);
       const writing = insert(key, "aborted").execute({ signal: controller.signal });
-      await looked;
+      await asked;
       const reason = new Error("the client went away");
       controller.abort(reason);
       await expect(writing).rejects.toBe(reason);
+      answer.resolve();
       await moving.setResidence(1, key, "here");
       expect(await moving.labels(1, key)).toEqual([]);
       await expect(insert(key, "late").execute({ signal: controller.signal })).rejects.toBe(reason);
@@ -198,6 +202,11 @@ forEachEngine((engine) => {
       const error = await refused("GUARD_REFUSED", insert);
       expect(error).toMatchObject({ reason: "not_here", retryable: true, shard: 1, table: "sheets" });
       expect(performance.now() - begun).toBeGreaterThanOrEqual(119);
+      // Main does not answer at all.
+      const answer = Promise.withResolvers<void>();
+      moving.observer.once("before", DIRECTORY_LOOKUP, () => answer.promise);
+      expect(await refused("GUARD_REFUSED", insert)).toMatchObject({ reason: "not_here", retryable: true });
+      answer.resolve();
       moving.observer.always(DIRECTORY_LOOKUP, () => {
         throw new TesseraeError("CONNECT_FAILED", "main is away");
       });
