@@ -69,9 +69,11 @@ export class SliceText implements RowSelection {
       return values.length === 1 ? `${key} = ${values[0]}` : `${key} in (${values.join(", ")})`;
     }
     const residence = this.#dialect.quote(residenceTableName(scope.federation));
+    // In the order of the text: each value that is written takes the next place.
+    const low = `${key} >= ${write(type, scope.low)}`;
     const high = scope.high === null ? "" : ` and ${key} < ${write(type, scope.high)}`;
     const own = `select 1 from ${residence} tesserae_p where tesserae_p.kind = 'p' and tesserae_p.low = ${this.#dialect.quote(table.name)}.${key}`;
-    return `${key} >= ${write(type, scope.low)}${high} and not exists (${own})`;
+    return `${low}${high} and not exists (${own})`;
   }
 
   /** The primary key compared with another, in the order of its columns. */
