@@ -23,8 +23,6 @@ export interface PointOrder {
   readonly signal: "SIGKILL" | "SIGSTOP";
   /** So many moves shall have come there before; they wait for each other a moment. Default 1. */
   readonly arrivals?: number;
-  /** How long every move stays at other points, in milliseconds. */
-  readonly delays?: Readonly<Record<string, number>>;
 }
 
 export type MoveWhat =
@@ -49,6 +47,8 @@ export type ChildQuestion =
       readonly writes: number;
     }
   | { readonly verb: "order"; readonly order: PointOrder | null }
+  /** How long every move of this process stays at points, in milliseconds. */
+  | { readonly verb: "delay"; readonly delays: Readonly<Record<string, number>> }
   | {
       readonly verb: "move";
       readonly what: MoveWhat;

@@ -13,8 +13,11 @@ import {
   startMariaDb,
   startPostgres,
   TcpProxy,
+  whyUnavailable,
 } from "@tesserae/test-support";
 import { federate } from "../../../src/index.ts";
+import { MOVE_INTERNALS, type MoveInternals } from "../../../src/move/move-internals.ts";
+import type { MovePoint } from "../../../src/move/move-points.ts";
 import type { ChaosAddresses } from "./chaos-messages.ts";
 import { ChaosProcess } from "./chaos-process.ts";
 import { type ChaosFederation, chaosSchema } from "./chaos-schema.ts";
@@ -36,6 +39,13 @@ export const ENGINE_PLANS: readonly EnginePlan[] = [
   { name: "sqlite to postgres", main: "sqlite", source: "sqlite", target: "postgres" },
   { name: "mysql to postgres", main: "postgres", source: "mysql", target: "postgres" },
 ];
+
+/** Those that can run here; `TESSERAE_CHAOS_PLANS` (names with commas between) leaves the others out. */
+export function whyLeftOut(plan: EnginePlan): string | undefined {
+  const chosen = process.env.TESSERAE_CHAOS_PLANS?.split(",");
+  if (chosen !== undefined && !chosen.includes(plan.name)) return "TESSERAE_CHAOS_PLANS";
+  return PLACES.map((place) => whyUnavailable(plan[place])).find((reason) => reason !== undefined);
+}
 
 export const PLACES = ["main", "source", "target"] as const;
 export type Place = (typeof PLACES)[number];
@@ -188,9 +198,11 @@ export class ChaosSite implements AsyncDisposable {
 export function openFederation(
   { main, shards }: ChaosAddresses,
   leaseMs: number = LEASE_MS,
-  _movePoint: (point: string) => void | Promise<void> = () => {},
+  at: (point: MovePoint) => void | Promise<void> = () => {},
 ): Promise<ChaosFederation> {
+  const internals: { readonly [MOVE_INTERNALS]: MoveInternals } = { [MOVE_INTERNALS]: { at } };
   return federate({
+    ...internals,
     schema: chaosSchema,
     main,
     shards: Object.fromEntries(shards.map((url, index) => [index + 1, url])),

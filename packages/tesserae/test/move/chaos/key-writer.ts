@@ -46,8 +46,12 @@ interface Work {
     readonly id: bigint;
     readonly row: Row | undefined;
   }[];
-  run(): Promise<unknown>;
+  /** What it saw that must not be, once it is acknowledged. */
+  run(): Promise<readonly Doubt[]>;
 }
+
+/** A row that must be there was not, or not as it must be. In a transaction only its commit tells whether that was seen at all. */
+type Doubt = string;
 
 /** The library says that the write had no effect. */
 const REFUSED = new Set([
@@ -57,12 +61,10 @@ const REFUSED = new Set([
   "LOCK_TIMEOUT",
   "CONNECT_FAILED",
   "CONNECTION_LIMIT",
+  "READ_STALE",
 ]);
 /** Nobody knows. */
 const UNKNOWN = new Set(["CONNECTION_LOST"]);
-
-/** A row that must be there was not, or not as it must be. */
-class Contradiction extends Error {}
 
 const BODIES = ["", "plain", "ünïcödé 🜁 \u{10ffff}", "quote ' \" \\ back", "0".repeat(300)];
 
@@ -102,7 +104,8 @@ export class KeyWriter {
     }));
     const write = this.#ledger.intend(work.operation, changes);
     try {
-      await work.run();
+      const doubts = await work.run();
+      if (doubts.length > 0) throw new Error(doubts.join("; "));
     } catch (error) {
       this.#failed(write, work, error);
       return false;
@@ -182,7 +185,10 @@ export class KeyWriter {
     return {
       operation: "insert",
       changes: [{ table: "items", id: row.id, row }],
-      run: () => this.#session.insertInto("items").values(row).execute(),
+      run: async () => {
+        await this.#session.insertInto("items").values(row).execute();
+        return [];
+      },
     };
   }
 
@@ -192,7 +198,10 @@ export class KeyWriter {
     return {
       operation: "insert of several",
       changes: rows.map((row) => ({ table: "items", id: row.id, row })),
-      run: () => this.#session.insertInto("items").values(rows).execute(),
+      run: async () => {
+        await this.#session.insertInto("items").values(rows).execute();
+        return [];
+      },
     };
   }
 
@@ -204,7 +213,7 @@ export class KeyWriter {
       operation: "update",
       changes: [{ table: "items", id: row.id, row }],
       run: async () =>
-        expectOne(
+        unlessOne(
           await this.#session
             .updateTable("items")
             .set({ version, body, slot })
@@ -220,7 +229,7 @@ export class KeyWriter {
       operation: "delete",
       changes: [{ table: "items", id: item.id, row: undefined }],
       run: async () =>
-        expectOne(await this.#session.deleteFrom("items").where("id", "=", item.id).executeTakeFirst()),
+        unlessOne(await this.#session.deleteFrom("items").where("id", "=", item.id).executeTakeFirst()),
     };
   }
 
@@ -235,7 +244,7 @@ export class KeyWriter {
         { table: "items", id, row },
       ],
       run: async () =>
-        expectOne(
+        unlessOne(
           await this.#session
             .updateTable("items")
             .set({ id, version })
@@ -255,17 +264,25 @@ export class KeyWriter {
         { table: "items", id: b.id, row: newB },
       ],
       run: () =>
-        this.#transaction(async (trx) => {
-          await this.#setSlot(trx, a, -a.slot, newA.version);
-          await this.#setSlot(trx, b, newB.slot, newB.version);
-          await this.#setSlot(trx, a, newA.slot, newA.version);
+        this.#transaction(async (trx, doubts) => {
+          await this.#setSlot(trx, doubts, a, -a.slot, newA.version);
+          await this.#setSlot(trx, doubts, b, newB.slot, newB.version);
+          await this.#setSlot(trx, doubts, a, newA.slot, newA.version);
         }),
     };
   }
 
-  async #setSlot(trx: Transaction<Tables>, item: Item, slot: bigint, version: number): Promise<void> {
-    expectOne(
-      await trx.updateTable("items").set({ slot, version }).where("id", "=", item.id).executeTakeFirst(),
+  async #setSlot(
+    trx: Transaction<Tables>,
+    doubts: Doubt[],
+    item: Item,
+    slot: bigint,
+    version: number,
+  ): Promise<void> {
+    doubts.push(
+      ...unlessOne(
+        await trx.updateTable("items").set({ slot, version }).where("id", "=", item.id).executeTakeFirst(),
+      ),
     );
   }
 
@@ -281,17 +298,17 @@ export class KeyWriter {
         ...marked.map((row) => ({ table: "items" as const, id: row.id, row })),
       ],
       run: () =>
-        this.#transaction(async (trx) => {
+        this.#transaction(async (trx, doubts) => {
           for (const [index, { id, version, body }] of marked.entries()) {
-            expectOne(
-              await trx.updateTable("items").set({ version, body }).where("id", "=", id).executeTakeFirst(),
+            doubts.push(
+              ...unlessOne(
+                await trx.updateTable("items").set({ version, body }).where("id", "=", id).executeTakeFirst(),
+              ),
             );
             // The key's residence is held by now: whatever this reads is what is true.
             const read = await trx.selectFrom("items").selectAll().where("id", "=", id).executeTakeFirst();
             if (read === undefined || rowText(read) !== rowText({ ...marked[index] }))
-              throw new Contradiction(
-                `item ${id} reads as ${JSON.stringify(read, showBigint)}, not as just written`,
-              );
+              doubts.push(`item ${id} reads as ${JSON.stringify(read, showBigint)}, not as just written`);
             await trx
               .insertInto("marks")
               .values(marks[index] as Mark)
@@ -317,16 +334,18 @@ export class KeyWriter {
         row,
       })),
       run: () =>
-        this.#transaction(async (trx) => {
+        this.#transaction(async (trx, doubts) => {
           await trx.insertInto("folders").values(created).execute();
           if (moved === undefined) return;
           const { version } = moved;
-          expectOne(
-            await trx
-              .updateTable("folders")
-              .set({ parent_id: id, version })
-              .where("id", "=", moved.id)
-              .executeTakeFirst(),
+          doubts.push(
+            ...unlessOne(
+              await trx
+                .updateTable("folders")
+                .set({ parent_id: id, version })
+                .where("id", "=", moved.id)
+                .executeTakeFirst(),
+            ),
           );
         }),
     };
@@ -341,10 +360,12 @@ export class KeyWriter {
         { table: "items", id: item.id, row: undefined },
       ],
       run: () =>
-        this.#transaction(async (trx) => {
+        this.#transaction(async (trx, doubts) => {
           for (const { id } of marks)
-            expectOne(await trx.deleteFrom("marks").where("id", "=", id).executeTakeFirst());
-          expectOne(await trx.deleteFrom("items").where("id", "=", item.id).executeTakeFirst());
+            doubts.push(...unlessOne(await trx.deleteFrom("marks").where("id", "=", id).executeTakeFirst()));
+          doubts.push(
+            ...unlessOne(await trx.deleteFrom("items").where("id", "=", item.id).executeTakeFirst()),
+          );
         }),
     };
   }
@@ -353,8 +374,16 @@ export class KeyWriter {
     return this.#fed.at(this.#key);
   }
 
-  #transaction(body: (trx: Transaction<Tables>) => Promise<void>): Promise<void> {
-    return this.#session.transaction().execute(body);
+  /** The body may run several times; what counts is what it saw the last time. */
+  async #transaction(
+    body: (trx: Transaction<Tables>, doubts: Doubt[]) => Promise<void>,
+  ): Promise<readonly Doubt[]> {
+    let doubts: Doubt[] = [];
+    await this.#session.transaction().execute(async (trx) => {
+      doubts = [];
+      await body(trx, doubts);
+    });
+    return doubts;
   }
 }
 
@@ -362,8 +391,8 @@ function showBigint(_: string, value: unknown): unknown {
   return typeof value === "bigint" ? `${value}` : value;
 }
 
-/** An acknowledged row was there for the statement. */
-function expectOne(result: { readonly numUpdatedRows?: bigint; readonly numDeletedRows?: bigint }): void {
+/** An acknowledged row was there for the statement, or there is a doubt. */
+function unlessOne(result: { readonly numUpdatedRows?: bigint; readonly numDeletedRows?: bigint }): Doubt[] {
   const rows = result.numUpdatedRows ?? result.numDeletedRows;
-  if (rows !== 1n) throw new Contradiction(`${rows} rows were met instead of one`);
+  return rows === 1n ? [] : [`${rows} rows were met instead of one`];
 }

@@ -8,7 +8,17 @@ import { SeededRandom } from "./seeded-random.ts";
 
 type MoverQuestion = Extract<
   ChildQuestion,
-  { readonly verb: "order" | "move" | "merge" | "moveAndAbort" | "moveAbout" | "stopMoving" | "resume" }
+  {
+    readonly verb:
+      | "order"
+      | "delay"
+      | "move"
+      | "merge"
+      | "moveAndAbort"
+      | "moveAbout"
+      | "stopMoving"
+      | "resume";
+  }
 >;
 
 /** How long moves of one process wait for each other at a point; one of them may hold a lock that another needs to come there. */
@@ -17,7 +27,10 @@ const ARRIVALS_MS_MAX = 250;
 /** What a mover may meet while others move the same keys and databases are away. */
 const EXPECTED = new Set([
   "MOVE_TAKEN_OVER",
-  "MOVE_BUSY",
+  "MOVE_UNDER_WAY",
+  "MOVE_SAME_SHARD",
+  "MOVE_ABORTED",
+  "RANGE_UNKNOWN",
   "TENANT_BUSY",
   "CONNECTION_LOST",
   "CONNECT_FAILED",
@@ -33,6 +46,7 @@ export class MoverWork {
   #order: PointOrder | null = null;
   /** How often moves came to the point of the order. */
   #arrived = 0;
+  #delays: Readonly<Record<string, number>> = {};
   #leaveAt: string | undefined;
   readonly #leaving = new Set<AbortController>();
   #moving: { stopped: boolean; done: Promise<unknown> } | undefined;
@@ -45,11 +59,10 @@ export class MoverWork {
   /** The engine's hook. */
   async reach(point: string): Promise<void> {
     if (point === this.#leaveAt) for (const leave of this.#leaving) leave.abort();
-    const order = this.#order;
-    if (order === null) return;
-    const delayMs = order.delays?.[point];
+    const delayMs = this.#delays[point];
     if (delayMs !== undefined) await sleep(delayMs);
-    if (order.point !== point) return;
+    const order = this.#order;
+    if (order?.point !== point) return;
     this.#arrived += 1;
     if (this.#arrived < order.after) return;
     if (this.#arrived - order.after + 1 < (order.arrivals ?? 1)) {
@@ -69,6 +82,9 @@ export class MoverWork {
       case "order":
         this.#order = question.order;
         this.#arrived = 0;
+        return Promise.resolve();
+      case "delay":
+        this.#delays = question.delays;
         return Promise.resolve();
       case "move":
         return this.#move(question.what, { to: question.to, pauseBudgetMs: question.pauseBudgetMs ?? 1_000 });
@@ -92,7 +108,7 @@ export class MoverWork {
     given: { readonly to: number; readonly pauseBudgetMs?: number; readonly signal?: AbortSignal },
   ): Promise<string> {
     const options = { graceMs: GRACE_MS, ...given };
-    const status = await ("keys" in what
+    const [status] = await ("keys" in what
       ? this.#fed.moves.move(what.keys.map(BigInt), options)
       : this.#fed.moves.move(
           {
@@ -101,7 +117,7 @@ export class MoverWork {
           },
           options,
         ));
-    return status.state;
+    return status?.state ?? "nothing";
   }
 
   async #moveAndAbort(what: MoveWhat, to: number, leaveAt: string): Promise<string> {
@@ -177,8 +193,8 @@ export class MoverWork {
     const chosen = random.some(keys, random.int(1, keys.length));
     const to = 3 - (await tenants.where(chosen[0] as bigint)).shard;
     if (random.chance(0.15)) return this.#abortSome(random, chosen, to);
-    const { state } = await moves.move(chosen, { ...options, to });
-    return state;
+    await moves.move(chosen, { ...options, to });
+    return "done";
   }
 
   /** Begins a move and asks for its end at some moment. */
@@ -202,11 +218,11 @@ export class MoverWork {
   /** What an application or a timer calls after a crash: all that is under way, whoever had it. Gives how many there were. */
   async #resumeAll(): Promise<number> {
     const underWay = await this.#fed.moves.list();
-    await this.#resume(underWay.map(({ id }) => `${id}`));
+    await this.#fed.moves.resume({ olderThanMs: 0 });
     return underWay.length;
   }
 
   async #resume(ids: readonly string[]): Promise<void> {
-    for (const id of ids) await this.#fed.moves.resume(BigInt(id));
+    for (const id of ids) await this.#fed.moves.resume(BigInt(id), { olderThanMs: 0 });
   }
 }

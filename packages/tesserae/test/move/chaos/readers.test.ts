@@ -3,11 +3,10 @@
  * `consistency: "strict"` never.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { whyUnavailable } from "@tesserae/test-support";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { SeenRead } from "./chaos-messages.ts";
 import type { ChaosProcess } from "./chaos-process.ts";
-import { ChaosSite, ENGINE_PLANS, PLACES, ServerFarm } from "./chaos-site.ts";
+import { ChaosSite, ENGINE_PLANS, ServerFarm, whyLeftOut } from "./chaos-site.ts";
 import { GRACE_MS, LEASE_MS } from "./chaos-timing.ts";
 
 /** Two processes read the same clock, and it has steps of a millisecond. */
@@ -18,8 +17,7 @@ const farm = new ServerFarm();
 afterAll(() => farm[Symbol.asyncDispose]());
 
 for (const plan of ENGINE_PLANS) {
-  const missing = PLACES.map((place) => whyUnavailable(plan[place])).find((reason) => reason !== undefined);
-  describe.skipIf(missing !== undefined)(`readers across a move, ${plan.name}`, () => {
+  describe.skipIf(whyLeftOut(plan) !== undefined)(`readers across a move, ${plan.name}`, () => {
     let site: ChaosSite;
     let reader: ChaosProcess;
     let lastKey = 0n;

@@ -55,6 +55,7 @@ export class ScheduleRunner {
     await Promise.all(
       writers.map((writer, index) => writer.ask({ verb: "write", keys, seed: seed + 100 * index, pauseMs })),
     );
+    await Promise.all(movers.map((mover) => mover.ask({ verb: "delay", delays: schedule.delays })));
     await Promise.all(
       movers.map((mover, index) =>
         mover.ask({ verb: "moveAbout", keys, range, seed: seed + 10_000 + index }),

@@ -49,6 +49,8 @@ export interface Schedule {
   readonly pauseMs: number;
   readonly runMs: number;
   readonly faults: readonly Fault[];
+  /** How long movers stay at points, in milliseconds: the log grows, and others come in between. */
+  readonly delays: Readonly<Record<string, number>>;
 }
 
 export interface DrawOptions {
@@ -95,6 +97,7 @@ export function drawSchedule(seed: number, { servers, killsServer }: DrawOptions
     pauseMs: random.int(2, 20),
     runMs,
     faults,
+    delays: random.chance(0.4) ? { [random.pick(MOVE_POINTS)]: random.int(20, 250) } : {},
   };
 }
 
@@ -114,6 +117,8 @@ export function describeFault(fault: Fault): string {
   }
 }
 
-export function describeSchedule({ seed, layout, keys, writers, movers, runMs, faults }: Schedule): string {
-  return `seed ${seed}: ${keys} keys as ${layout}, ${writers} writers, ${movers} movers, ${runMs} ms; ${faults.map(describeFault).join("; ")}`;
+export function describeSchedule(schedule: Schedule): string {
+  const { seed, layout, keys, writers, movers, runMs, faults, delays } = schedule;
+  const slow = Object.entries(delays).map(([point, ms]) => `${ms} ms at ${point}`);
+  return `seed ${seed}: ${keys} keys as ${layout}, ${writers} writers, ${movers} movers, ${runMs} ms; ${[...slow, ...faults.map(describeFault)].join("; ")}`;
 }
