@@ -437,6 +437,7 @@ function openHandles<S extends Schema>(
       shardGate: (id) => identities.verify(id),
       checkSchema: (id) => refuseIncomplete(synchronizer, id),
       beforeChange: refuseInTransaction,
+      forgetRoutes: (members) => directory.forget(members),
       leaseMs: feed.leaseMs,
       internals: (config as { readonly [MOVE_INTERNALS]?: MoveInternals })[MOVE_INTERNALS],
     });

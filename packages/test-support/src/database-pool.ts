@@ -3,6 +3,7 @@
  * one (0.2 s each where files are slow), so that a used one is emptied and handed out again, which takes a tenth of that. MariaDB's are cheap (5 ms) and are dropped.
  */
 import { databaseNameOf, queryAsAdmin, runAsAdmin } from "./administration.ts";
+import { LEAVE_OUT_REFERENCES } from "./postgres.ts";
 import type { DatabaseServer } from "./server.ts";
 
 export class DatabasePool {
@@ -32,7 +33,12 @@ export class DatabasePool {
   async #empty(name: string): Promise<void> {
     const { user } = this.#server;
     const disconnect = `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}' and pid <> pg_backend_pid()`;
-    await runAsAdmin(this.#server, [disconnect, `drop owned by "${user}" cascade`], name);
+    // To drop what a role owns takes its rights on the server's parameters, too.
+    await runAsAdmin(
+      this.#server,
+      [disconnect, `drop owned by "${user}" cascade`, LEAVE_OUT_REFERENCES],
+      name,
+    );
     const schemas = await queryAsAdmin(
       this.#server,
       "select nspname as name from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'",

@@ -18,7 +18,7 @@ import { makeCertificate, type ServerCertificate } from "./tls.ts";
 const ADMIN = "postgres";
 
 /** What a login needs to move tables that refer to each other; there is no such grant before PostgreSQL 15. Tests that want it missing make a role of their own. */
-const LEAVE_OUT_REFERENCES = `do $$ begin
+export const LEAVE_OUT_REFERENCES = `do $$ begin
   if current_setting('server_version_num')::int >= 150000 then
     execute 'grant set on parameter session_replication_role to "${APPLICATION.user}"';
   end if;

@@ -96,6 +96,12 @@ export class Directory {
     this.#forget(this.codec.cacheKey(this.codec.check(value)));
   }
 
+  /** Forgets what this process has cached of keys that were moved; of a range that is all. */
+  forget(members: readonly { readonly kind: "p" | "r"; readonly low: KeyValue }[]): void {
+    if (members.some(({ kind }) => kind === "r")) this.#forgetAll();
+    else for (const { low } of members) this.#forget(this.codec.cacheKey(low));
+  }
+
   async #locateSlowly(key: KeyValue): Promise<Route> {
     const cacheKey = this.codec.cacheKey(key);
     if (this.#cache.get(cacheKey) !== undefined) {

@@ -128,6 +128,7 @@ async function commit(work: MoveWork): Promise<void> {
   };
   // Once: of an error nobody knows whether it was committed, and only who has raised the token first may read which.
   work.changed(await control.transaction(body, { once: true }));
+  work.parts.forgetRoutes(record.members);
 }
 
 /** The target serves the keys. Runs again without harm. */

@@ -14,7 +14,7 @@ import { toEngineError } from "../engine/engine-error.ts";
 import type { KeyScope, RowTransfer, TransferEnd } from "../engine/row-transfer.ts";
 import type { FederationModel, TableModel } from "../schema/model.ts";
 import type { MovePoint } from "./move-points.ts";
-import type { MoveProgress, MoveRecord } from "./move-record.ts";
+import type { Member, MoveProgress, MoveRecord } from "./move-record.ts";
 import type { MoveRows, RecordChange } from "./move-rows.ts";
 import type { MoveStep } from "./move-status.ts";
 import type { MoverResidences } from "./mover-residences.ts";
@@ -45,6 +45,8 @@ export interface MoveParts {
   /** Whether the mover may write at a shard without foreign keys being checked. */
   uncheckedReferences(end: ShardEnd): Promise<boolean>;
   at(point: MovePoint): void | Promise<void>;
+  /** This process's own routes of a key, or of all where a range has changed. Others hear of it by the feed. */
+  forgetRoutes(members: readonly Member[]): void;
 }
 
 /** Somebody wants the move paused or aborted, or the caller has left. */

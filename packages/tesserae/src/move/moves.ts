@@ -49,6 +49,8 @@ export interface MovesOptions
   checkSchema(shard: number): Promise<void>;
   /** Refuses a call where it cannot work. */
   beforeChange(operation: string): void;
+  /** Called when the cut-over of keys, or of a range, is committed. */
+  forgetRoutes(members: readonly { readonly kind: "p" | "r"; readonly low: KeyValue }[]): void;
   /** A process may use a route for so long after it has changed. */
   readonly leaseMs: number;
   readonly internals?: MoveInternals | undefined;
@@ -95,6 +97,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
       transferBetween: (source, target) =>
         new RowTransfer(source.database.engine.dialect, target.database.engine.dialect),
       uncheckedReferences: (end) => this.#uncheckedReferences(end),
+      forgetRoutes: (members) => options.forgetRoutes(members),
       at: options.internals?.at ?? (() => {}),
     };
   }
