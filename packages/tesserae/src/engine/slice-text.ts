@@ -87,12 +87,21 @@ export class SliceText implements RowSelection {
       const texts = this.#columns.map(({ text }) => text).join(", ");
       return `(${texts}) ${operator} (${this.#columns.map(value).join(", ")})`;
     }
-    // From the last column outwards: a > x or (a = x and (b > y or …)).
-    const strict = operator.slice(0, 1);
-    return this.#columns.reduceRight((inner, column) => {
-      if (inner === "") return `${column.text} ${operator} ${value(column)}`;
-      return `(${column.text} ${strict} ${value(column)} or (${column.text} = ${value(column)} and ${inner}))`;
-    }, "");
+    return this.#compareByColumn(this.#columns, values, operator, write);
+  }
+
+  /** a > x or (a = x and (b > y or …)). Values are written in the order in which they stand in the text, which is that of the parameters. */
+  #compareByColumn(
+    columns: readonly KeyColumn[],
+    values: readonly unknown[],
+    operator: ">" | "<=",
+    write: Write,
+  ): string {
+    const [{ text, type, index }, ...others] = columns as [KeyColumn, ...KeyColumn[]];
+    if (others.length === 0) return `${text} ${operator} ${write(type, values[index])}`;
+    const beyond = `${text} ${operator.slice(0, 1)} ${write(type, values[index])}`;
+    const same = `${text} = ${write(type, values[index])}`;
+    return `(${beyond} or (${same} and ${this.#compareByColumn(others, values, operator, write)}))`;
   }
 }
 
