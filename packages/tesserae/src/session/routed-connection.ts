@@ -24,9 +24,9 @@ export class RoutedConnection implements DatabaseConnection {
   readonly opener: Traveller;
   inTransaction = false;
   /** Whose key must still live here at the commit, by key. */
-  readonly #atCommit = new Map<string | undefined, Traveller>();
+  #atCommit: Map<string | undefined, Traveller> | undefined;
   /** Errors raised here, before any commit, because a key had moved or was about to. */
-  readonly #overtaken = new Set<unknown>();
+  #overtaken: Set<unknown> | undefined;
 
   constructor(connection: Connection, opener: Traveller) {
     this.target = opener.routed.target;
@@ -41,7 +41,7 @@ export class RoutedConnection implements DatabaseConnection {
 
   /** Whether the error was raised here because a key had moved or was about to, and nothing was committed. */
   wasOvertaken(error: unknown): boolean {
-    return this.#overtaken.has(error);
+    return this.#overtaken?.has(error) === true;
   }
 
   executeQuery<R>(compiled: CompiledQuery): Promise<QueryResult<R>> {
@@ -70,19 +70,22 @@ export class RoutedConnection implements DatabaseConnection {
 
   /** Has the transaction end with READ_STALE if the key has moved away by then. */
   askAtCommit(traveller: Traveller): void {
+    this.#atCommit ??= new Map();
     this.#atCommit.set(traveller.tenant, traveller);
+  }
+
+  get asksAtCommit(): boolean {
+    return this.#atCommit !== undefined;
   }
 
   /** Last before the commit; in a transaction that reads one snapshot the answer is the snapshot's, as what was read is. */
   async refuseMoved(): Promise<void> {
-    for (const traveller of this.#atCommit.values()) await this.#refuseMoved(traveller);
+    for (const traveller of this.#atCommit?.values() ?? []) await this.#refuseMoved(traveller);
   }
 
   async #refuseMoved({ way, routed }: Traveller): Promise<void> {
     if ((await way.findMoved(routed, this.connection)) === undefined) return;
-    const error = staleRead(way).at(this.target.place);
-    this.#overtaken.add(error);
-    throw error;
+    throw this.#overtake(staleRead(way).at(this.target.place));
   }
 
   /**
@@ -133,8 +136,13 @@ export class RoutedConnection implements DatabaseConnection {
 
   #failed(error: unknown, sql: string): TesseraeError {
     const failure = toEngineError(error, this.target.kit.dialect, { ...this.target.place, sql });
-    if (failure.code === "GUARD_REFUSED") this.#overtaken.add(failure);
-    return failure;
+    return failure.code === "GUARD_REFUSED" ? this.#overtake(failure) : failure;
+  }
+
+  #overtake(error: TesseraeError): TesseraeError {
+    this.#overtaken ??= new Set();
+    this.#overtaken.add(error);
+    return error;
   }
 }
 
@@ -163,7 +171,7 @@ export class RoutedDriver implements Driver {
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
     const routed = connection as RoutedConnection;
-    await routed.refuseMoved();
+    if (routed.asksAtCommit) await routed.refuseMoved();
     await routed.step("commit", () => routed.connection.commit());
     routed.inTransaction = false;
   }
