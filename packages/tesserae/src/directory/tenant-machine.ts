@@ -5,7 +5,7 @@
  *                      ▲           │
  *                      └───────────┘ rows were found, and they were not to be deleted
  *
- * - admitting: the directory has the key; the shard's residence is made `here`; then `active`.
+ * - admitting: the directory has the key; what an unfinished move may have left of it on the shard is deleted; the residence is made `here`; then `active`.
  * - removing: no route is given any more; the residence is made `gone`, which waits for open writers of the key and lets no new one through; then the
  *   rows are looked at. When they are not to be deleted, the residence becomes `here` again and the key `active`. Nothing is deleted in this state.
  * - purging: rows are deleted in batches. From here it goes only forward.
@@ -95,12 +95,31 @@ export class TenantMachine {
   async #admit(row: DirectoryRow): Promise<DirectoryRow | undefined> {
     await this.#parts.at("admitting:claimed");
     if (row.kind === "r") await this.#fenceTombstones(row);
+    else if (row.epoch > 1n) {
+      const empty = await this.#empty(row);
+      if (empty !== row) return empty;
+    }
     const settled = await this.#settle(row, "here");
     if (settled !== row) return settled;
     await this.#parts.at("admitting:residence");
     const active = await this.#step(row, "active");
     await this.#parts.at("admitting:active");
     return active;
+  }
+
+  /**
+   * A key comes back, perhaps to a shard that it once moved away from, and the purge of that move was left unfinished: what it left must not be the
+   * key's again. Gives the row back when the shard has nothing of it.
+   */
+  async #empty(row: DirectoryRow): Promise<DirectoryRow | undefined> {
+    const { residences, rows } = this.#parts.shard(row.shard);
+    const residence = await residences.find("p", row.low);
+    if (residence?.state !== "gone" || (await rows.firstTableWithRows(row.low)) === undefined) return row;
+    const gone = await this.#settle(row, "gone");
+    if (gone !== row) return gone;
+    const { purgeBatchRows: batchRows } = this.#parts;
+    const purge = { key: row.low, fence: row, residences, batchRows, between: async () => true };
+    return (await rows.purge(purge)) ? row : undefined;
   }
 
   async #withdraw(row: DirectoryRow, deleteRows: boolean): Promise<DirectoryRow | undefined> {

@@ -37,11 +37,15 @@ export async function catchUpOnce(work: MoveWork, entriesMax: number = ROUND_ENT
   await work.at("catchUp:read");
   if (batch.ids.length === 0) return { entries: 0, keys: batch.keys };
   const rows = new Map<TableModel, readonly TransferRow[]>();
-  // After the entries: what is read now is at least as new as what they tell of.
-  await work.reading("source", async (connection) => {
-    for (const [table, keys] of batch.keys)
-      rows.set(table, await work.transfer.read("source", connection, table, keys));
-  });
+  // After the entries: what is read now is at least as new as what they tell of. At one moment, lest two rows that swap a unique value both have it.
+  await work.reading(
+    "source",
+    async (connection) => {
+      for (const [table, keys] of batch.keys)
+        rows.set(table, await work.transfer.read("source", connection, table, keys));
+    },
+    { snapshot: true },
+  );
   await atTarget(work, async (connection) => {
     for (const [table, keys] of batch.keys) await work.transfer.delete(connection, "target", table, keys);
     for (const [table, found] of rows) {

@@ -4,12 +4,12 @@
  */
 import { TesseraeError } from "../base/errors.ts";
 import type { ResidenceRow } from "../directory/residence-rows.ts";
-import type { ControlTransaction } from "../engine/control-store.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import { emptySlice } from "./copier.ts";
 import type { Member } from "./move-record.ts";
 import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
 import { LargerToken } from "./mover-residences.ts";
+import { refuseOverlaps } from "./range-overlaps.ts";
 
 /** Target: no residence, or a `gone` one → `arriving`. Source: still `here`, under the move's token. */
 export async function claim(work: MoveWork): Promise<void> {
@@ -79,11 +79,11 @@ async function claimPoints(work: MoveWork): Promise<void> {
 }
 
 async function claimRange(work: MoveWork, member: Member): Promise<void> {
-  const { target, record } = work;
+  const { target, record, parts } = work;
   await fencePoints(work, member);
   await target.store.transaction(async (transaction) => {
     await target.residences.fenceRanges(transaction, record.token);
-    await refuseOverlaps(work, transaction, member);
+    await refuseOverlaps(parts, target, transaction, member);
     const [row] = await target.residences.lock(transaction, [member], { how: "alone" });
     if (row !== undefined) checkTarget(work, row);
     await target.residences.put(transaction, arriving(member, record.token));
@@ -108,23 +108,6 @@ async function fencePoints(work: MoveWork, range: Member): Promise<void> {
     if (missing.length > 0) await target.pointResidences.insertMissing(missing);
     if (page.length < POINTS_PAGE) return;
     after = page.at(-1)?.low;
-  }
-}
-
-/** Another range row over the same keys would decide about some of them. */
-async function refuseOverlaps(
-  work: MoveWork,
-  transaction: ControlTransaction,
-  member: Member,
-): Promise<void> {
-  const { target, parts } = work;
-  for (const row of await target.residences.overlapping(transaction, member.low, member.high)) {
-    if (parts.keys.compare(row.low, member.low) === 0) continue;
-    throw new TesseraeError(
-      "MOVE_UNDER_WAY",
-      `Shard ${target.shard} still has the range from ${parts.keys.show(row.low)}, ${row.state}: an earlier move of it is not finished. Wait for it, or finish it with fed.moves.resume().`,
-      { cluster: "shards", shard: target.shard, federation: parts.federation.name },
-    );
   }
 }
 

@@ -150,7 +150,9 @@ async function copyCarefully(work: MoveWork, slice: RowSlice): Promise<number> {
       work.transfer.boundary(connection, { ...slice, after }, CAREFUL_ROWS),
     );
     const part = { ...slice, after, upTo: upTo ?? slice.upTo };
-    const rows = await work.reading("source", (connection) => readSlice(work, connection, part));
+    const rows = await work.reading("source", (connection) => readSlice(work, connection, part), {
+      snapshot: true,
+    });
     await atTarget(work, async (connection) => {
       await deleteWhole(work, connection, part);
       await work.transfer.deleteOccupants(connection, slice.table, rows);
@@ -173,6 +175,9 @@ async function readSlice(work: MoveWork, connection: Connection, slice: RowSlice
   );
 }
 
+/** A transaction of the mover itself may be in the way, whose connection was lost: until its server has noticed. */
+const TARGET_LOCK_WAIT_MS = 5_000;
+
 /** A transaction of the mover at the target: under the residences' locks, past the guard, without foreign keys. */
 export async function atTarget<T>(
   work: MoveWork,
@@ -184,6 +189,7 @@ export async function atTarget<T>(
     async (transaction) => {
       await target.residences.expect(transaction, record.members, record.token, ["arriving"], {
         how: "alone",
+        lockWaitMs: TARGET_LOCK_WAIT_MS,
       });
       return asMover(transaction.connection, { dialect: target.store.dialect, token: record.token }, () =>
         body(transaction.connection, transaction),

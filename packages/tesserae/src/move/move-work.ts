@@ -149,14 +149,23 @@ export class MoveWork {
     if (this.record.progress.waitsFor !== undefined) this.note({ waitsFor: undefined });
   }
 
-  /** A connection of one end for reads, given back whatever happens; driver's errors in the library's words. */
-  async reading<T>(which: TransferEnd, work: (connection: Connection) => Promise<T>): Promise<T> {
+  /**
+   * A connection of one end for reads, given back whatever happens; driver's errors in the library's words. In a `snapshot` all that is read was
+   * there at one moment.
+   */
+  async reading<T>(
+    which: TransferEnd,
+    work: (connection: Connection) => Promise<T>,
+    { snapshot = false }: { readonly snapshot?: boolean } = {},
+  ): Promise<T> {
     const { database, shard } = this.end(which);
     let connection: Connection | undefined;
     let broken = true;
     try {
       connection = await database.acquire({ mode: "read", signal: this.#signal });
+      if (snapshot) await connection.begin({ isolation: "repeatable read", readOnly: true });
       const result = await work(connection);
+      if (snapshot) await connection.commit();
       broken = false;
       return result;
     } catch (error) {

@@ -634,7 +634,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
     if (options.hours !== undefined) parseHours(options.hours);
     const limits = {
       rowsPerSecond: [options.rowsPerSecond, 1],
-      graceMs: [options.graceMs, 0],
+      graceMs: [options.graceMs, this.#options.leaseMs],
       pauseBudgetMs: [options.pauseBudgetMs, 1],
       parallel: [options.parallel, 1],
       batchKeys: [options.batchKeys, 1],
@@ -644,7 +644,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
       if (value === undefined || (Number.isFinite(value) && value >= least)) continue;
       throw new TesseraeError(
         "VALUE_INVALID",
-        `${operation}: ${name} is ${value}; give a number from ${least}.`,
+        `${operation}: ${name} is ${value}; give a number from ${least}${name === "graceMs" ? ", the lease in which other processes may still read at the source" : ""}.`,
         this.#place(operation),
       );
     }

@@ -6,6 +6,7 @@ import { toEngineError } from "../engine/engine-error.ts";
 import type { KeyScope } from "../engine/row-transfer.ts";
 import type { Member } from "./move-record.ts";
 import type { MoveParts, ShardEnd } from "./move-work.ts";
+import { refuseOverlaps } from "./range-overlaps.ts";
 import { scopeCondition } from "./scope-condition.ts";
 
 export interface PreflightOptions {
@@ -81,6 +82,8 @@ async function checkTarget(parts: MoveParts, members: readonly Member[], target:
       { cluster: "shards", shard: target.shard, federation: federation.name, key: keys.toText(row.low) },
     );
   }
+  for (const member of members)
+    if (member.kind === "r") await refuseOverlaps(parts, target, target.store, member);
   // What a residence tells of was left by an earlier move, and goes when this one begins. Other rows are somebody's.
   const known = new Set(present.map(({ low }) => keys.cacheKey(low)));
   const unknown = members.filter(({ low }) => !known.has(keys.cacheKey(low)));
