@@ -400,6 +400,10 @@ describe("federate", () => {
     ["replicas, which it cannot run yet", { replicas: ["mysql://app@r1/app"] }, "CONFIG_NOT_AVAILABLE"],
     ["a URL of no engine", { main: "oracle://x:secret@y/z" }, "CONFIG_TARGET_INVALID"],
     ["a pool of nothing", { pool: { connectionsMax: 0 } }, "CONFIG_INVALID"],
+    ["a consistency that is none", { consistency: "eventual" as never }, "CONFIG_INVALID"],
+    ["a wait of no time", { moves: { writeWaitMs: 0 } }, "CONFIG_INVALID"],
+    ["an option of moves that is none", { moves: { waitMs: 5 } as never }, "CONFIG_INVALID"],
+    ["a word for a switch", { moves: { rerunTransactions: "no" as never } }, "CONFIG_INVALID"],
     [
       "a budget that is too small",
       { main: "mysql://app@m/app", budget: { processes: 20, serverConnectionsMax: 100 } },
