@@ -102,12 +102,7 @@ export function stepCatchUp(turn: MoverTurn): void {
         readLog(turn, source);
         break;
       }
-      turn.on(A, source, `${phase(mover)}: reads the current rows of A`, (next, m) => {
-        for (const key of [0, 1]) {
-          if ((m.keys >>> key) & 1) m.rows = withRow(m.rows, key, rowOf(next.rows[A], key));
-        }
-        m.pc = Pc.roundApply;
-      });
+      readRows(turn, source);
       break;
     case Pc.roundApply:
       writeTarget(turn, mover.keys, mover.rows, `${phase(mover)}: deletes and inserts on B`, {
@@ -183,6 +178,19 @@ function readLog(turn: MoverTurn, source: readonly number[]): void {
       if (t.hasFault("rowsBeforeLog")) m.pc = Pc.roundApply;
     });
   }
+}
+
+/** The round's rows in one snapshot; or row 0 first, and `holdsChunk` says that row 1 is still to come. */
+function readRows(turn: MoverTurn, source: readonly number[]): void {
+  const { t, mover } = turn;
+  const isSplit = t.scenario.readsRowsSingly === true && mover.keys === 3;
+  const isFirstHalf = isSplit && mover.holdsChunk === 0;
+  const wanted = isSplit ? (isFirstHalf ? [0] : [1]) : [0, 1].filter((key) => (mover.keys >>> key) & 1);
+  turn.on(A, source, `${phase(mover)}: reads the current rows ${wanted.join(", ")} of A`, (next, m) => {
+    for (const key of wanted) m.rows = withRow(m.rows, key, rowOf(next.rows[A], key));
+    if (isSplit) m.holdsChunk = isFirstHalf ? 1 : 0;
+    if (!isFirstHalf) m.pc = Pc.roundApply;
+  });
 }
 
 /** The wrong order: what a writer commits between rows and log is taken for applied. */

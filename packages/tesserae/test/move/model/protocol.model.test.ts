@@ -90,6 +90,14 @@ const HOLDS: readonly (Scenario & { floor: number })[] = [
     copySkipsExisting: true,
     floor: 660_000,
   },
+  {
+    name: "a round reads its rows one by one",
+    ...SWAPPED,
+    tokens: 2,
+    abort: true,
+    readsRowsSingly: true,
+    floor: 730_000,
+  },
 ];
 
 describe("the protocol holds", () => {

@@ -59,5 +59,7 @@ export interface Scenario {
   targetLost?: boolean;
   /** A chunk that is copied again leaves the rows that are there: another right way. */
   copySkipsExisting?: boolean;
+  /** A round reads each of its rows in a statement, and a snapshot, of its own: another right way. */
+  readsRowsSingly?: boolean;
   fault?: Fault;
 }
