@@ -1,27 +1,25 @@
 /**
  * The command line, for operators. Every command reads `tesserae.config.ts`, prints for people or (`--json`) for programs, and says by its exit code
- * what became of it: 0 done, 1 refused or failed, 2 wrong usage, 3 configuration or schema, 4 a database cannot be reached.
+ * what became of it: 0 done, 1 refused or failed, 2 wrong usage, 3 configuration or schema, 4 a database cannot be reached, 130 left by Ctrl-C.
  */
 import { readFileSync } from "node:fs";
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError } from "commander";
 import { TesseraeError } from "../base/errors.ts";
 import type { DirectoryState } from "../directory/directory-rows.ts";
-import type { Federation } from "../federation.ts";
-import type { FederationHandle } from "../federation-handle.ts";
-import type { KeyValue } from "../schema/logical-type.ts";
+import {
+  FEDERATION_OPTION,
+  type Handle,
+  onFederation,
+  onHandle,
+  optionsOf,
+  wholeNumber,
+} from "./command-context.ts";
 import { loadConfig, withFederation } from "./config-file.ts";
 import { init } from "./init-command.ts";
+import { addMoves } from "./move-commands.ts";
 import { EXIT, fail, print, table } from "./output.ts";
 import { showStatus } from "./status-command.ts";
 import { takeTickets } from "./tickets-command.ts";
-
-interface CommonOptions {
-  readonly config?: string;
-  readonly json?: boolean;
-  readonly federation: string;
-}
-
-type Handle = FederationHandle<unknown, KeyValue>;
 
 /** Runs one command line. Sets the process's exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -42,6 +40,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   addStatus(program);
   addSchema(program);
   addTenants(program);
+  addMoves(program);
   addTickets(program);
   try {
     await program.parseAsync([...argv]);
@@ -113,15 +112,10 @@ function addSchema(program: Command): void {
 
 function addTenants(program: Command): void {
   const tenant = program.command("tenant").description("keys and the shards they live on");
-  const federationOption = [
-    "-f, --federation <name>",
-    "which federation, where the schema has several",
-    "default",
-  ] as const;
   tenant
     .command("add <key>")
     .description("give a key a shard")
-    .option(...federationOption)
+    .option(...FEDERATION_OPTION)
     .option("-s, --shard <id>", "this shard instead of the chooser's", wholeNumber)
     .action(async (text: string, options: { shard?: number }, command: Command) => {
       await onHandle(command, async (handle) => {
@@ -137,7 +131,7 @@ function addTenants(program: Command): void {
   tenant
     .command("where <key>")
     .description("the shard of a key")
-    .option(...federationOption)
+    .option(...FEDERATION_OPTION)
     .action(async (text: string, _options: unknown, command: Command) => {
       await onHandle(command, async (handle) => {
         const place = await handle.tenants.where(handle.keyFromText(text));
@@ -147,7 +141,7 @@ function addTenants(program: Command): void {
   tenant
     .command("list")
     .description("keys in their order")
-    .option(...federationOption)
+    .option(...FEDERATION_OPTION)
     .option("-s, --shard <id>", "of this shard alone", wholeNumber)
     .option("-n, --limit <count>", "how many", wholeNumber, 100)
     .option("-a, --after <key>", "from this key on, without it")
@@ -157,7 +151,7 @@ function addTenants(program: Command): void {
   tenant
     .command("remove <key>")
     .description("take a key out of the federation")
-    .option(...federationOption)
+    .option(...FEDERATION_OPTION)
     .option("--delete-rows", "delete its rows; without this a key that has rows is refused")
     .action(async (text: string, options: { deleteRows?: boolean }, command: Command) => {
       await onHandle(command, async (handle) => {
@@ -210,24 +204,4 @@ function addTickets(program: Command): void {
         print(optionsOf(command).json === true, { sequence, ids }, () => ids.map(String));
       });
     });
-}
-
-function optionsOf(command: Command): CommonOptions {
-  return command.optsWithGlobals<CommonOptions>();
-}
-
-function onFederation(command: Command, body: (federation: Federation) => Promise<void>): Promise<void> {
-  return withFederation(optionsOf(command).config, body);
-}
-
-function onHandle(command: Command, body: (handle: Handle) => Promise<void>): Promise<void> {
-  return onFederation(command, (federation) =>
-    body(federation.in(optionsOf(command).federation as never) as unknown as Handle),
-  );
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value > 0) return value;
-  throw new InvalidArgumentError("It must be a whole number from 1.");
 }

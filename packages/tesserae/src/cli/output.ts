@@ -3,14 +3,24 @@ import { ERROR_CODES } from "../base/error-codes.ts";
 import { isTesseraeError } from "../base/errors.ts";
 
 /** Exit codes; docs/cli.md lists them. */
-export const EXIT = { done: 0, failed: 1, usage: 2, configuration: 3, unreachable: 4 } as const;
+export const EXIT = { done: 0, failed: 1, usage: 2, configuration: 3, unreachable: 4, left: 130 } as const;
 
 export function print(json: boolean, value: unknown, lines: () => readonly string[]): void {
-  if (json)
-    process.stdout.write(
-      `${JSON.stringify(value, (_, field: unknown) => (typeof field === "bigint" ? field.toString() : field), 2)}\n`,
-    );
+  if (json) process.stdout.write(`${jsonText(value, 2)}\n`);
   else for (const line of lines()) process.stdout.write(`${line}\n`);
+}
+
+/** One of many documents, a line each. */
+export function printLine(value: unknown): void {
+  process.stdout.write(`${jsonText(value)}\n`);
+}
+
+function jsonText(value: unknown, indent?: number): string {
+  return JSON.stringify(
+    value,
+    (_, field: unknown) => (typeof field === "bigint" ? field.toString() : field),
+    indent,
+  );
 }
 
 /** Columns as wide as their widest cell. */

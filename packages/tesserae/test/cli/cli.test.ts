@@ -1,41 +1,18 @@
-import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-
-const packageFolder = join(import.meta.dirname, "../..");
-const bin = join(packageFolder, "bin/tesserae.js");
-
-interface Ran {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import { CliFolder, packageFolder } from "./cli-folder.ts";
 
 describe("tesserae", () => {
+  let cli: CliFolder;
   let folder: string;
+  const run: CliFolder["run"] = (...args) => cli.run(...args);
 
-  // Inside the package, so that the configuration's import of "tesserae" finds it.
   beforeEach(() => {
-    folder = mkdtempSync(join(packageFolder, ".tmp-cli-"));
-    setPackageType("module");
+    cli = new CliFolder();
+    folder = cli.path;
   });
-  afterEach(() => {
-    rmSync(folder, { recursive: true, force: true });
-  });
-
-  function setPackageType(type: string): void {
-    writeFileSync(join(folder, "package.json"), JSON.stringify({ type }));
-  }
-
-  function run(...args: string[]): Promise<Ran> {
-    const options = ["--conditions=tesserae-source", "--disable-warning=ExperimentalWarning", bin, ...args];
-    return new Promise((resolve) => {
-      execFile(process.execPath, options, { cwd: folder }, (error, stdout, stderr) => {
-        resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
-      });
-    });
-  }
+  afterEach(() => cli.remove());
 
   it("begins with init, and goes on to tenants and tickets", async () => {
     expect(await run("init")).toMatchObject({
@@ -111,7 +88,7 @@ describe("tesserae", () => {
   }, 120_000);
 
   it("begins in a package of CommonJS, too, and in a folder that is not there", async () => {
-    setPackageType("commonjs");
+    cli.setPackageType("commonjs");
     const written = await run("init", "new/project");
     expect(written).toMatchObject({ code: 0, stdout: expect.stringContaining("npm pkg set type=module") });
     expect(written.stdout).toContain('"cd new/project"');
@@ -143,7 +120,7 @@ describe("tesserae", () => {
     expect(await run("status")).toMatchObject(invalid("nowhere.ts"));
     writeFileSync(file, 'export default () => { throw new Error("no secret file"); };\n');
     expect(await run("status")).toMatchObject(invalid("no secret file"));
-    setPackageType("commonjs");
+    cli.setPackageType("commonjs");
     writeFileSync(file, 'import { sqlite } from "tesserae";\nexport default { main: sqlite("a.db") };\n');
     expect(await run("status")).toMatchObject(invalid("npm pkg set type=module"));
   }, 120_000);
