@@ -9,7 +9,7 @@ import { isTesseraeError } from "../base/errors.ts";
 import type { ControlTransaction } from "../engine/control-store.ts";
 import { catchUpOnce } from "./catch-up.ts";
 import { takenOver } from "./move-rows.ts";
-import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
+import { LOCK_WAIT_MS, MoveInterrupted, type MoveWork, patiently } from "./move-work.ts";
 import { verifyRound } from "./verifier.ts";
 
 /** A round this short leaves little for the pause. */
@@ -114,6 +114,9 @@ async function commit(work: MoveWork): Promise<void> {
       step: "arrive",
       progress: { ...record.progress, waitsFor: undefined },
     });
+    // The row is locked: what was wanted before now counts, and what comes later is too late.
+    const wanted = (await moves.find(record.id, transaction))?.wanted ?? "run";
+    if (wanted !== "run") throw new MoveInterrupted(wanted);
     if (!(await moves.setShard(transaction, record))) throw takenOver(record.id);
     // Last, since from here on the feed's lock is held.
     await feed.append(

@@ -8,4 +8,6 @@ export interface MoveInternals {
   readonly at?: ((point: MovePoint) => void | Promise<void>) | undefined;
   /** A runner that has shown no sign of life for so long is taken for dead, in milliseconds. */
   readonly runnerSilentMs?: number | undefined;
+  /** How often a runner looks for what is wanted of it, in milliseconds; 0: between any two pieces of work. */
+  readonly touchMs?: number | undefined;
 }

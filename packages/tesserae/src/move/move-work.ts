@@ -45,6 +45,8 @@ export interface MoveParts {
   /** Whether the mover may write at a shard without foreign keys being checked. */
   uncheckedReferences(end: ShardEnd): Promise<boolean>;
   at(point: MovePoint): void | Promise<void>;
+  /** So often a runner shows that it lives, and looks for what is wanted of it. */
+  readonly touchMs: number;
   /** This process's own routes of a key, or of all where a range has changed. Others hear of it by the feed. */
   forgetRoutes(members: readonly Member[]): void;
 }
@@ -59,8 +61,8 @@ export class MoveInterrupted extends Error {
   }
 }
 
-/** So often a runner shows that it lives, and looks for what is wanted of it. */
-const TOUCH_MS = 500;
+/** `MoveParts.touchMs` unless a test says otherwise. */
+export const TOUCH_MS = 500;
 
 export class MoveWork {
   readonly parts: MoveParts;
@@ -128,7 +130,7 @@ export class MoveWork {
   /** Between two pieces of work: shows a sign of life, and does what is wanted. MoveInterrupted, MOVE_TAKEN_OVER. */
   async between(): Promise<void> {
     if (this.#signal?.aborted) throw new MoveInterrupted("left");
-    if (performance.now() - this.#savedAt < TOUCH_MS) return;
+    if (performance.now() - this.#savedAt < this.parts.touchMs) return;
     await this.save({ progress: this.record.progress });
     await this.obey();
   }

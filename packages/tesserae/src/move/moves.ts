@@ -23,7 +23,7 @@ import {
 } from "./move-record.ts";
 import { MoveRows } from "./move-rows.ts";
 import type { KeyRange, MoveOptions, MoveStatus, MoveTarget } from "./move-status.ts";
-import type { MoveParts, ShardEnd } from "./move-work.ts";
+import { type MoveParts, type ShardEnd, TOUCH_MS } from "./move-work.ts";
 import { MoverResidences } from "./mover-residences.ts";
 import { preflight } from "./preflight.ts";
 import { type DriveOptions, driveMove } from "./run-move.ts";
@@ -99,6 +99,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
       uncheckedReferences: (end) => this.#uncheckedReferences(end),
       forgetRoutes: (members) => options.forgetRoutes(members),
       at: options.internals?.at ?? (() => {}),
+      touchMs: options.internals?.touchMs ?? TOUCH_MS,
     };
   }
 
