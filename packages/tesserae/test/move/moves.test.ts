@@ -1,16 +1,13 @@
 /** Moves from end to end, on each engine and between them: what arrives, what stays, what is refused. */
 import { forEachEngine } from "@tesserae/test-support";
 import { describe, expect, test } from "vitest";
-import { openAlbums } from "./albums.ts";
-
-const LEASE_MS = 30;
-const QUICK = { graceMs: LEASE_MS };
+import { openAlbums, QUICK } from "./albums.ts";
 
 forEachEngine((engine) => {
   describe(`moves on ${engine.name}`, () => {
     test("a key goes to another shard with all its rows, and others stay", async () => {
       await using databases = await engine.databases(3, { servers: 2 });
-      await using albums = await openAlbums(databases.urls, { config: { directory: { leaseMs: LEASE_MS } } });
+      await using albums = await openAlbums(databases.urls);
       await albums.fill(1n, 30);
       await albums.fill(2n, 5);
       const before = await albums.rowsOf(1n);
@@ -31,7 +28,7 @@ forEachEngine((engine) => {
 
     test("back again, and once more", async () => {
       await using databases = await engine.databases(3, { servers: 2 });
-      await using albums = await openAlbums(databases.urls, { config: { directory: { leaseMs: LEASE_MS } } });
+      await using albums = await openAlbums(databases.urls);
       await albums.fill(1n, 8);
       for (const to of [2, 1, 2]) {
         await albums.fed.moves.move(1n, { to, ...QUICK });
@@ -43,7 +40,7 @@ forEachEngine((engine) => {
 
     test("many keys share moves", async () => {
       await using databases = await engine.databases(3, { servers: 2 });
-      await using albums = await openAlbums(databases.urls, { config: { directory: { leaseMs: LEASE_MS } } });
+      await using albums = await openAlbums(databases.urls);
       for (let key = 1n; key <= 25n; key++) await albums.fill(key, 2);
       const keys = Array.from({ length: 25 }, (_, index) => BigInt(index + 1));
       const statuses = await albums.fed.moves.move(keys, { to: 2, batchKeys: 10, ...QUICK });
@@ -54,7 +51,7 @@ forEachEngine((engine) => {
 
     test("ranges: split, moved in part, isolated, merged, drained", async () => {
       await using databases = await engine.databases(3, { servers: 2 });
-      await using albums = await openAlbums(databases.urls, { config: { directory: { leaseMs: LEASE_MS } } });
+      await using albums = await openAlbums(databases.urls);
       const { fed } = albums;
       await fed.tenants.addRange({ low: 1000n, high: 2000n }, { shard: 1 });
       const keys = [1000n, 1100n, 1499n, 1500n, 1700n, 1999n];
@@ -91,7 +88,7 @@ forEachEngine((engine) => {
 
     test("refused before anything is written", async () => {
       await using databases = await engine.databases(3, { servers: 2 });
-      await using albums = await openAlbums(databases.urls, { config: { directory: { leaseMs: LEASE_MS } } });
+      await using albums = await openAlbums(databases.urls);
       const { moves } = albums.fed;
       await albums.fill(1n, 2);
       await expect(moves.move(1n, { to: 1 })).rejects.toMatchObject({ code: "MOVE_SAME_SHARD" });
