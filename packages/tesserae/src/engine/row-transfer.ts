@@ -20,6 +20,7 @@ import type {
 import { toEngineError } from "./engine-error.ts";
 import { SliceText } from "./slice-text.ts";
 import {
+  bytesOfRow,
   canonicalRow,
   parsePrimaryKey,
   primaryKeyText,
@@ -40,6 +41,8 @@ export interface RowDigest {
 /** What one piece of rows may take in memory, in bytes. */
 const PIECE_BYTES = 1 << 20;
 const PIECE_ROWS_MAX = 1_000;
+/** What the driver may hold of rows that are all as large as the largest. */
+const CHUNK_BYTES_MAX = 8 << 20;
 /** Rows that one statement names by their primary keys. */
 const KEYS_PER_STATEMENT = 100;
 
@@ -78,10 +81,15 @@ export class RowTransfer {
       if (copied !== undefined) return copied;
     }
     let copied = 0;
+    let writing: Promise<void> = Promise.resolve();
     for await (const rows of this.#rows(this.#source, source, slice, widest)) {
-      await this.write(target, slice.table, rows);
+      // One piece is written while the next is read.
+      await writing;
+      writing = this.write(target, slice.table, rows);
+      writing.catch(() => undefined);
       copied += rows.length;
     }
+    await writing;
     return copied;
   }
 
@@ -291,11 +299,25 @@ export class RowTransfer {
     };
     const codec = new TransferCodec(dialect, table.columns);
     const bounded = table.columns.reduce((sum, { type }) => sum + (boundOf(type) ?? 0), 0);
-    const pieceRows = Math.floor(PIECE_BYTES / (bounded + (widest ?? 0) + 1));
+    const chunkRows = Math.floor(CHUNK_BYTES_MAX / (bounded + (widest ?? 0) + 1));
+    let piece: TransferRow[] = [];
+    let bytes = 0;
     try {
-      const chunkRows = Math.min(PIECE_ROWS_MAX, Math.max(1, pieceRows));
-      for await (const rows of connection.stream(statement, chunkRows))
-        yield rows.map((row) => codec.decode(row));
+      for await (const rows of connection.stream(
+        statement,
+        Math.min(PIECE_ROWS_MAX, Math.max(1, chunkRows)),
+      )) {
+        for (const raw of rows) {
+          const row = codec.decode(raw);
+          piece.push(row);
+          bytes += bytesOfRow(row);
+          if (bytes < PIECE_BYTES && piece.length < PIECE_ROWS_MAX) continue;
+          yield piece;
+          piece = [];
+          bytes = 0;
+        }
+      }
+      if (piece.length > 0) yield piece;
     } catch (error) {
       throw toEngineError(error, dialect, {});
     }

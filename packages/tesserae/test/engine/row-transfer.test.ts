@@ -42,7 +42,7 @@ const { model } = defineSchema({
       {
         at: timestamp(6),
         blog: text(60),
-        name: text(60),
+        name: text(60).caseInsensitive(),
         token: uuid(),
         price: decimal(20, 5),
         raw: bytes(20),

@@ -1,3 +1,17 @@
+/**
+ * Rows on their way to and from PostgreSQL.
+ *
+ * Between two servers one COPY runs into another, unread, in the binary format. A million rows of about a hundred bytes (six columns, one index beside the
+ * primary key, the target's guard in place, slices of 50 000 rows; both servers and this process on two cores): 3.8 s, and 2.5 s in a transaction that leaves references
+ * unchecked, since that fires no triggers; psql into psql takes 4.2 s. This process takes 0.5 s of it. The text format takes up to half a second longer.
+ *
+ * The source needs statistics: on a table that was filled a moment ago and never analysed, the server sorts the whole tenant to find where a slice of
+ * it ends (0.12 s instead of 0.01 s a slice).
+ *
+ * Digest: the sums, as whole numbers, of both halves of the MD5 of each row's text. Two rows have the same MD5 by chance once in 2^128, and two different slices the same pair
+ * of sums about as rarely. It is no protection against somebody who makes rows to that end. 0.28 million rows a second. `hashtextextended` was not taken: its
+ * values may differ from one version of the server to the next, and between two versions rows move, too.
+ */
 import type { LogicalType } from "../../schema/logical-type.ts";
 import type { TableModel } from "../../schema/model.ts";
 import type { Connection, EngineTransfer, RowSelection, TransferRow } from "../contract.ts";
@@ -26,8 +40,15 @@ async function insert(
       const into = new CopyIn(`copy ${quoteIdentifier(table.name)} (${nameList(table)}) from stdin`);
       client.query(into);
       await into.ready;
-      for (const piece of piecesOf(rows, COPY_BYTES, rows.length))
-        await into.write(Buffer.from(piece.map((row) => copyLine(codec.encode(row))).join("")));
+      try {
+        for (const piece of piecesOf(rows, COPY_BYTES, rows.length))
+          await into.write(Buffer.from(piece.map((row) => copyLine(codec.encode(row))).join("")));
+      } catch (error) {
+        // A value that is of no use here; the server must not wait for the rest.
+        into.fail("The rows could not be written.");
+        await into.done.catch(() => undefined);
+        throw error;
+      }
       into.end();
       await into.done;
     });

@@ -4,7 +4,7 @@
  */
 import type { TableModel } from "../../schema/model.ts";
 import type { Connection, EngineTransfer, RowSelection, TransferRow } from "../contract.ts";
-import { piecesOf, TransferCodec } from "../transfer-values.ts";
+import { piecesOf, TransferCodec, transferCodec } from "../transfer-values.ts";
 import { sqliteCapabilities } from "./capabilities.ts";
 import { sqliteCodec } from "./codecs.ts";
 import { quoteIdentifier } from "./ddl.ts";
@@ -12,6 +12,7 @@ import { quoteIdentifier } from "./ddl.ts";
 /** Rows of one statement: more make it no quicker. */
 const ROWS_PER_INSERT = 50;
 const INSERT_BYTES = 1 << 20;
+const ROWS_PER_CHUNK = 500;
 
 const names = (columns: readonly string[]): string => columns.map(quoteIdentifier).join(", ");
 
@@ -21,6 +22,19 @@ async function insert(
   rows: readonly TransferRow[],
 ): Promise<void> {
   const codec = new TransferCodec({ codec: sqliteCodec }, table.columns);
+  await insertRaw(
+    connection,
+    table,
+    rows.map((row) => codec.encode(row)),
+  );
+}
+
+/** Rows of the driver's values. */
+async function insertRaw(
+  connection: Connection,
+  table: TableModel,
+  rows: readonly (readonly unknown[])[],
+): Promise<void> {
   const rowsMax = Math.min(
     ROWS_PER_INSERT,
     Math.floor(sqliteCapabilities.parametersMax / table.columns.length),
@@ -29,10 +43,7 @@ async function insert(
     // Only full pieces have a text that comes again; the others go row by row.
     const together = piece.length === rowsMax ? [piece] : piece.map((row) => [row]);
     for (const part of together)
-      await connection.run({
-        sql: insertSql(table, part.length),
-        parameters: part.flatMap((row) => codec.encode(row)),
-      });
+      await connection.run({ sql: insertSql(table, part.length), parameters: part.flat() });
   }
 }
 
@@ -42,12 +53,32 @@ function insertSql(table: TableModel, rows: number): string {
   return `insert into ${quoteIdentifier(table.name)} (${names(table.columns.map(({ name }) => name))}) values ${values}`;
 }
 
+/** The driver's values go on as they are. */
 async function copy(
-  _source: Connection,
-  _target: Connection,
-  _selection: RowSelection,
-): Promise<number | undefined> {
-  return undefined;
+  source: Connection,
+  target: Connection,
+  selection: RowSelection,
+  rowBytesMax = 0,
+): Promise<number> {
+  const { table } = selection;
+  const columns = table.columns.map(({ name }) => name);
+  const parameters: unknown[] = [];
+  const where = selection.where((type, value) => {
+    parameters.push(transferCodec({ codec: sqliteCodec }, type).encode(value));
+    return "?";
+  });
+  const sql = `select ${names(columns)} from ${quoteIdentifier(table.name)} where ${where}`;
+  const chunkRows = Math.min(ROWS_PER_CHUNK, Math.max(1, Math.floor(INSERT_BYTES / (rowBytesMax + 1))));
+  let copied = 0;
+  for await (const rows of source.stream({ sql, parameters, readOnly: true }, chunkRows)) {
+    await insertRaw(
+      target,
+      table,
+      rows.map((row) => columns.map((name) => row[name])),
+    );
+    copied += rows.length;
+  }
+  return copied;
 }
 
 function deleteSome(table: TableModel, where: string, limit: number): string {
