@@ -4,15 +4,11 @@ import type { KeyValue } from "../schema/logical-type.ts";
 import type { DialectKit } from "./dialect-kit.ts";
 import type { Consistency, Following } from "./following.ts";
 import { takesWrites } from "./residence-reader.ts";
-import type { RoutedTarget, Target } from "./target.ts";
+import type { RouteAnswer, RoutedTarget, Target } from "./target.ts";
 import type { StatementRunner, Way } from "./way.ts";
 import { type Look, WriteWait } from "./write-wait.ts";
 
-/** A directory's answer. */
-export interface RouteAnswer {
-  readonly shard: number;
-  readonly epoch: bigint;
-}
+export type { RouteAnswer };
 
 /** What the session needs of the directory: the floor below provides it. */
 export interface RouteSource {
@@ -123,7 +119,9 @@ export class KeyRoutes implements Way {
   }
 
   async #refresh(): Promise<RoutedTarget> {
-    return whenReady(this.#routed(await this.#shared.source.refresh(this.key)));
+    const { source, following } = this.#shared;
+    const lookUp = () => source.refresh(this.key);
+    return whenReady(this.#routed(await following.freshRoutes.ask(this.#shared.toText(this.key), lookUp)));
   }
 
   #routed(answer: RouteAnswer): RoutedTarget {

@@ -68,6 +68,13 @@ export class RoutedConnection implements DatabaseConnection {
     return result;
   }
 
+  /** A transaction begins: what an earlier one on this connection noted is over. */
+  begun(): void {
+    this.inTransaction = true;
+    this.#atCommit = undefined;
+    if (this.opener.way.strict) this.askAtCommit(this.opener);
+  }
+
   /** Has the transaction end with READ_STALE if the key has moved away by then. */
   askAtCommit(traveller: Traveller): void {
     this.#atCommit ??= new Map();
@@ -165,8 +172,7 @@ export class RoutedDriver implements Driver {
     }
     const options = { isolation: settings.isolationLevel, readOnly: settings.accessMode === "read only" };
     await routed.step("begin", () => routed.connection.begin(options));
-    routed.inTransaction = true;
-    if (routed.opener.way.strict) routed.askAtCommit(routed.opener);
+    routed.begun();
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {

@@ -23,6 +23,12 @@ export interface Readiness {
   wait(): Promise<void>;
 }
 
+/** A directory's answer. */
+export interface RouteAnswer {
+  readonly shard: number;
+  readonly epoch: bigint;
+}
+
 /** A target for one key, at the epoch of the directory's answer. */
 export interface RoutedTarget {
   readonly target: Target;

@@ -65,6 +65,14 @@ forEachEngine((engine) => {
       expect(moving.observer.count(sheetSelect)).toBe(2);
     });
 
+    it("share their questions to main, however many they are", async () => {
+      const key = await newKey();
+      await moving.setResidence(1, key, "frozen");
+      const reads = Array.from({ length: 100 }, () => read(strict(key)));
+      expect(new Set((await Promise.all(reads)).flat())).toEqual(new Set(["old"]));
+      expect(moving.observer.count(DIRECTORY_LOOKUP)).toBeLessThan(50);
+    });
+
     it("are made again when the key was cut over while they ran", async () => {
       const key = await newKey();
       moving.observer.once("after", sheetSelect, () => moving.move(key));

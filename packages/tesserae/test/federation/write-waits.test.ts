@@ -1,8 +1,12 @@
 /** Single writes of a key that is cut over: they wait, and land exactly once where the key then takes writes. */
 import { forEachEngine } from "@tesserae/test-support";
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bigint, TesseraeError, text } from "../../src/index.ts";
+import { bigint, federate, TesseraeError, text } from "../../src/index.ts";
+import { engineAt } from "../engine/open-database.ts";
+import { dotsSchema } from "./dots-federation.ts";
 import { DIRECTORY_LOOKUP, MovingFederation, residenceLookup, sheetInsert } from "./moving-federation.ts";
+import { Observer, observedEngine, sentTo } from "./observed-engine.ts";
 import { refused } from "./refused.ts";
 
 forEachEngine((engine) => {
@@ -172,7 +176,6 @@ forEachEngine((engine) => {
       const key = await newKey();
       await insert(key, "mine").execute();
       moving.observer.forget();
-      const { sql } = await import("kysely");
       const error = await refused("GUARD_REFUSED", () =>
         sql`update sheets set user_id = 999 where user_id = ${key}`.execute(moving.fed.at(key).unfiltered()),
       );
@@ -189,6 +192,28 @@ forEachEngine((engine) => {
       const [result] = await moving.fed.at(key).deleteFrom("sheets").where("id", "=", id).execute();
       expect(result?.numDeletedRows).toBe(1n);
       expect(await moving.labels(2, key)).toEqual([]);
+    });
+  });
+
+  describe(`the one database of poor man's mode, on ${engine.name}`, () => {
+    it("has writes wait as well, and strict reads", async () => {
+      await using databases = await engine.databases(1);
+      const observer = new Observer();
+      const main = observedEngine(await engineAt(databases.urls[0] as string), "main", observer);
+      await using fed = await federate({ schema: dotsSchema, main, consistency: "strict" });
+      await fed.schema.apply();
+      await fed.tenants.add(1n);
+      const setState = (state: string) =>
+        sql`update tesserae_residence_default set state = ${state} where low = 1`.execute(fed.main);
+      await setState("frozen");
+      const looked = observer.reached(sentTo("main", /^select .*tesserae_residence_default/), 3);
+      const writing = fed.at(1n).insertInto("sheets").values({ id: 1n, label: "one" }).execute();
+      await looked;
+      const read = () => fed.at(1n).selectFrom("sheets").select("label").execute();
+      expect(await read()).toEqual([]);
+      await setState("here");
+      await writing;
+      expect(await read()).toEqual([{ label: "one" }]);
     });
   });
 
