@@ -6,21 +6,12 @@
  * bounded: rows travel in pieces of about a mebibyte, or one row where that is more. Errors are TesseraeErrors; CONSTRAINT_UNIQUE for a row that is in the way.
  */
 import { createHash } from "node:crypto";
-import type { LogicalType } from "../schema/logical-type.ts";
 import type { ColumnModel, TableModel } from "../schema/model.ts";
-import type {
-  Connection,
-  EngineDialect,
-  EngineResult,
-  RawRow,
-  RowSlice,
-  Statement,
-  TransferRow,
-} from "./contract.ts";
+import type { Connection, EngineDialect, EngineResult, RawRow, RowSlice, TransferRow } from "./contract.ts";
 import { toEngineError } from "./engine-error.ts";
+import { nameList, rowsOf, run, sliceOf, widestRow } from "./slice-reader.ts";
 import { SliceText } from "./slice-text.ts";
 import {
-  bytesOfRow,
   canonicalRow,
   parsePrimaryKey,
   primaryKeyText,
@@ -38,11 +29,6 @@ export interface RowDigest {
   readonly digest: string;
 }
 
-/** What one piece of rows may take in memory, in bytes. */
-const PIECE_BYTES = 1 << 20;
-const PIECE_ROWS_MAX = 1_000;
-/** What the driver may hold of rows that are all as large as the largest. */
-const CHUNK_BYTES_MAX = 8 << 20;
 /** Rows that one statement names by their primary keys. */
 const KEYS_PER_STATEMENT = 100;
 
@@ -72,7 +58,7 @@ export class RowTransfer {
 
   /** Copies the slice's rows, and gives their number. CONSTRAINT_UNIQUE when one of them, or another in the way of a unique key, is at the target. */
   async copy(source: Connection, target: Connection, slice: RowSlice): Promise<number> {
-    const widest = await this.#widestRow(source, slice);
+    const widest = await widestRow(this.#source, source, slice);
     if (this.#sameEngine) {
       const selection = new SliceText(this.#source, slice);
       const copied = await this.#guarded(this.#target, () =>
@@ -82,7 +68,7 @@ export class RowTransfer {
     }
     let copied = 0;
     let writing: Promise<void> = Promise.resolve();
-    for await (const rows of this.#rows(this.#source, source, slice, widest)) {
+    for await (const rows of rowsOf(this.#source, source, slice, widest)) {
       // One piece is written while the next is read.
       await writing;
       writing = this.write(target, slice.table, rows);
@@ -123,8 +109,8 @@ export class RowTransfer {
   async #digestHere(dialect: EngineDialect, connection: Connection, slice: RowSlice): Promise<RowDigest> {
     const hash = createHash("sha256");
     let count = 0;
-    const widest = await this.#widestRow(connection, slice, dialect);
-    for await (const rows of this.#rows(dialect, connection, slice, widest)) {
+    const widest = await widestRow(dialect, connection, slice);
+    for await (const rows of rowsOf(dialect, connection, slice, widest)) {
       hash.update(rows.map(canonicalRow).join("\n"));
       hash.update("\n");
       count += rows.length;
@@ -230,8 +216,8 @@ export class RowTransfer {
       table.columns.findIndex((column) => column.name === name),
     );
     const hashes = new Map<string, string>();
-    const widest = await this.#widestRow(connection, slice, dialect);
-    for await (const rows of this.#rows(dialect, connection, slice, widest)) {
+    const widest = await widestRow(dialect, connection, slice);
+    for await (const rows of rowsOf(dialect, connection, slice, widest)) {
       for (const row of rows) {
         const key = primaryKeyText(positions.map((position) => row[position]));
         hashes.set(key, createHash("sha256").update(canonicalRow(row)).digest("base64"));
@@ -261,99 +247,11 @@ export class RowTransfer {
       throw toEngineError(error, dialect, {});
     }
   }
-
-  /** The bytes of the slice's largest row, as far as they are not bounded by the table's definition; undefined where they are. */
-  async #widestRow(
-    connection: Connection,
-    slice: RowSlice,
-    dialect: EngineDialect = this.#source,
-  ): Promise<number | undefined> {
-    const unbounded = slice.table.columns.filter(({ type }) => boundOf(type) === undefined);
-    if (unbounded.length === 0) return undefined;
-    const sizes = unbounded.map(
-      ({ name }) => `coalesce(${dialect.transfer.byteLength(dialect.quote(name))}, 0)`,
-    );
-    const { text, parameters } = sliceOf(dialect, slice);
-    const sql = `select max(${sizes.join(" + ")}) as n from ${dialect.quote(slice.table.name)} where ${text}`;
-    const { rows } = await run(dialect, connection, { sql, parameters, readOnly: true });
-    return Number(rows[0]?.["n"] ?? 0);
-  }
-
-  /** The slice's rows in primary-key order, in pieces of bounded size. */
-  async *#rows(
-    dialect: EngineDialect,
-    connection: Connection,
-    slice: RowSlice,
-    widest: number | undefined,
-  ): AsyncGenerator<TransferRow[], void, undefined> {
-    const { table } = slice;
-    const { text, parameters, order } = sliceOf(dialect, slice);
-    const columns = nameList(
-      dialect,
-      table.columns.map(({ name }) => name),
-    );
-    const statement: Statement = {
-      sql: dialect.placeholders(`select ${columns} from ${dialect.quote(table.name)} where ${text}${order}`),
-      parameters,
-      readOnly: true,
-    };
-    const codec = new TransferCodec(dialect, table.columns);
-    const bounded = table.columns.reduce((sum, { type }) => sum + (boundOf(type) ?? 0), 0);
-    const chunkRows = Math.floor(CHUNK_BYTES_MAX / (bounded + (widest ?? 0) + 1));
-    let piece: TransferRow[] = [];
-    let bytes = 0;
-    try {
-      for await (const rows of connection.stream(
-        statement,
-        Math.min(PIECE_ROWS_MAX, Math.max(1, chunkRows)),
-      )) {
-        for (const raw of rows) {
-          const row = codec.decode(raw);
-          piece.push(row);
-          bytes += bytesOfRow(row);
-          if (bytes < PIECE_BYTES && piece.length < PIECE_ROWS_MAX) continue;
-          yield piece;
-          piece = [];
-          bytes = 0;
-        }
-      }
-      if (piece.length > 0) yield piece;
-    } catch (error) {
-      throw toEngineError(error, dialect, {});
-    }
-  }
-}
-
-/** How many bytes a value of the type has at most; undefined for no limit. */
-function boundOf(type: LogicalType): number | undefined {
-  switch (type.kind) {
-    case "json":
-      return undefined;
-    case "text":
-      return type.length === undefined ? undefined : 4 * type.length;
-    case "bytes":
-      return type.length;
-    default:
-      return 40;
-  }
-}
-
-function sliceOf(dialect: EngineDialect, slice: RowSlice) {
-  const parameters: unknown[] = [];
-  const selection = new SliceText(dialect, slice);
-  const text = selection.where((type, value) => {
-    parameters.push(transferCodec(dialect, type).encode(value));
-    return "?";
-  });
-  return { text, parameters, order: selection.orderBy };
 }
 
 function primaryKeyColumns(table: TableModel): ColumnModel[] {
   return table.primaryKey.map((name) => table.column.get(name) as ColumnModel);
 }
-
-const nameList = (dialect: EngineDialect, names: readonly string[]): string =>
-  names.map((name) => dialect.quote(name)).join(", ");
 
 /** One of several tuples of values. Written out, since MariaDB does not read `(a, b) in (…)` from an index in each version. */
 function anyOf(
@@ -382,18 +280,6 @@ function equal(
 
 function* batches<T>(items: readonly T[], size: number): Generator<readonly T[], void, undefined> {
   for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size);
-}
-
-async function run(
-  dialect: EngineDialect,
-  connection: Connection,
-  statement: Statement,
-): Promise<EngineResult> {
-  try {
-    return await connection.run({ ...statement, sql: dialect.placeholders(statement.sql) });
-  } catch (error) {
-    throw toEngineError(error, dialect, {});
-  }
 }
 
 const affected = ({ affectedRows }: EngineResult): number => Number(affectedRows ?? 0n);
