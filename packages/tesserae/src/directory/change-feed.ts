@@ -186,9 +186,8 @@ async function appendToFeed(
 ): Promise<void> {
   const metaCodec = new RowCodec(control.dialect, meta);
   const name = metaCodec.encode("name", FEED_META);
-  await lockMeta(transaction, control, FEED_META, "0", "alone");
-  const { rows } = await transaction.run(`select value from ${META_TABLE} where name = ?`, [name]);
-  const before = BigInt(metaCodec.decode("value", rows[0]?.["value"]) as string);
+  const value = await lockMeta(transaction, control, FEED_META, "0", "alone");
+  const before = BigInt(value);
   const number = before + BigInt(entries.length);
   await transaction.run(`update ${META_TABLE} set value = ? where name = ?`, [
     metaCodec.encode("value", number.toString()),
@@ -215,23 +214,25 @@ async function appendToFeed(
   ]);
 }
 
-/** Locks a row of `tesserae_meta` to the end of the transaction, alone or shared with others; makes it first where it is missing. */
+/** Locks a row of `tesserae_meta` to the end of the transaction, alone or shared with others, and gives its value; makes it first where it is missing. */
 export async function lockMeta(
   transaction: ControlTransaction,
   control: ControlStore,
   name: string,
   initial: string,
   how: "alone" | "shared",
-): Promise<void> {
+): Promise<string> {
   const { forUpdate, forShare, insertIgnore } = control.capabilities;
   const codec = new RowCodec(control.dialect, meta);
   const encoded = codec.encode("name", name);
-  const select = `select name from ${META_TABLE} where name = ?${how === "alone" ? forUpdate : forShare}`;
+  const select = `select value from ${META_TABLE} where name = ?${how === "alone" ? forUpdate : forShare}`;
+  const readValue = (rows: readonly Record<string, unknown>[]) =>
+    codec.decode("value", rows[0]?.["value"]) as string;
   const { rows } = await transaction.run(select, [encoded]);
-  if (rows.length > 0) return;
+  if (rows.length > 0) return readValue(rows);
   await transaction.run(
     `insert ${insertIgnore.verb} into ${META_TABLE} (name, value) values (?, ?) ${insertIgnore.suffix}`,
     [encoded, codec.encode("value", initial)],
   );
-  await transaction.run(select, [encoded]);
+  return readValue((await transaction.run(select, [encoded])).rows);
 }

@@ -13,6 +13,7 @@ import { logTable } from "../engine/control-tables.ts";
 import type { TransferRow } from "../engine/row-transfer.ts";
 import type { TableModel } from "../schema/model.ts";
 import { atTarget } from "./copier.ts";
+import { refuseDifference } from "./differences.ts";
 import { LOCK_WAIT_MS, type MoveWork } from "./move-work.ts";
 import { scopeCondition } from "./scope-condition.ts";
 
@@ -25,17 +26,38 @@ interface Batch {
   readonly keys: ReadonlyMap<TableModel, readonly (readonly unknown[])[]>;
 }
 
-export interface Round {
-  readonly entries: number;
-  /** The primary keys that were written anew, by table. */
-  readonly keys: ReadonlyMap<TableModel, readonly (readonly unknown[])[]>;
+/** One round; gives the number of its entries: 0, the log was empty. */
+export async function catchUpOnce(work: MoveWork): Promise<number> {
+  const batch = await readLog(work, { entriesMax: ROUND_ENTRIES });
+  await work.at("catchUp:read");
+  if (batch.ids.length === 0) return 0;
+  await apply(work, batch);
+  await work.at("catchUp:applied");
+  await forget(work, batch.ids);
+  return batch.ids.length;
 }
 
-/** One round; `entries` of 0: the log was empty. */
-export async function catchUpOnce(work: MoveWork, entriesMax: number = ROUND_ENTRIES): Promise<Round> {
-  const batch = await readLog(work, entriesMax);
-  await work.at("catchUp:read");
-  if (batch.ids.length === 0) return { entries: 0, keys: batch.keys };
+/**
+ * The rest of the log of keys that are frozen, applied and compared. Nothing comes to it any more, so that one look at it is enough, and its entries may stay
+ * until writers have gone on. False: it took longer than `until`.
+ */
+export async function drainLog(work: MoveWork, until: () => boolean): Promise<boolean> {
+  let after: unknown;
+  for (;;) {
+    const batch = await readLog(work, { entriesMax: ROUND_ENTRIES, after });
+    if (batch.ids.length === 0) return true;
+    await apply(work, batch, { compare: true });
+    if (batch.ids.length < ROUND_ENTRIES) return true;
+    if (!until()) return false;
+    after = batch.ids.at(-1);
+  }
+}
+
+async function apply(
+  work: MoveWork,
+  batch: Batch,
+  { compare = false }: { readonly compare?: boolean } = {},
+): Promise<void> {
   const rows = new Map<TableModel, readonly TransferRow[]>();
   // After the entries: what is read now is at least as new as what they tell of. At one moment, lest two rows that swap a unique value both have it.
   await work.reading(
@@ -50,14 +72,16 @@ export async function catchUpOnce(work: MoveWork, entriesMax: number = ROUND_ENT
     for (const [table, keys] of batch.keys) await work.transfer.delete(connection, "target", table, keys);
     for (const [table, found] of rows) {
       if (found.length === 0) continue;
-      await work.transfer.deleteOccupants(connection, table, found);
+      if (table.uniques.length > 0) await work.transfer.deleteOccupants(connection, table, found);
       await work.transfer.write(connection, table, found);
     }
+    if (!compare) return;
+    for (const [table, keys] of batch.keys) {
+      const written = await work.transfer.read("target", connection, table, keys);
+      refuseDifference(work, table, rows.get(table) ?? [], written);
+    }
   });
-  await work.at("catchUp:applied");
-  await forget(work, batch.ids);
   work.note({ logEntries: work.record.progress.logEntries + batch.ids.length });
-  return { entries: batch.ids.length, keys: batch.keys };
 }
 
 /** Which of the primary keys have an entry in the log now. */
@@ -77,8 +101,8 @@ export async function loggedKeys(work: MoveWork, table: TableModel): Promise<Rea
   );
 }
 
-/** Deletes what the log has of the keys: of a move that turned back. */
-export async function clearLog(work: MoveWork): Promise<void> {
+/** Deletes what the log has of the keys, when nothing more will come to it: `state` is what their residences have then. */
+export async function clearLog(work: MoveWork, state: "here" | "gone"): Promise<void> {
   const log = logOf(work);
   const { sql, parameters } = scopeCondition(work, "source", "key_value");
   for (;;) {
@@ -90,7 +114,7 @@ export async function clearLog(work: MoveWork): Promise<void> {
     if (rows.length === 0) return;
     const ids = rows.map((row) => row["id"]);
     await work.source.store.transaction(async (transaction) => {
-      await work.source.residences.expect(transaction, work.record.members, work.record.token, ["here"], {
+      await work.source.residences.expect(transaction, work.record.members, work.record.token, [state], {
         how: "shared",
       });
       await deleteEntries(transaction, work, ids);
@@ -98,12 +122,16 @@ export async function clearLog(work: MoveWork): Promise<void> {
   }
 }
 
-async function readLog(work: MoveWork, entriesMax: number): Promise<Batch> {
+async function readLog(
+  work: MoveWork,
+  { entriesMax, after }: { readonly entriesMax: number; readonly after?: unknown },
+): Promise<Batch> {
   const log = logOf(work);
   const { sql, parameters } = scopeCondition(work, "source", "key_value");
+  const behind = after === undefined ? "" : " and id > ?";
   const { rows } = await work.source.store.run(
-    `select id, table_name, primary_key from ${log.name} where ${sql} order by id limit ${entriesMax}`,
-    parameters,
+    `select id, table_name, primary_key from ${log.name} where ${sql}${behind} order by id limit ${entriesMax}`,
+    [...parameters, ...(after === undefined ? [] : [log.codec.encode("id", log.codec.decode("id", after))])],
   );
   const keys = new Map<TableModel, Map<string, readonly unknown[]>>();
   for (const row of rows) {

@@ -189,6 +189,7 @@ export async function atTarget<T>(
     async (transaction) => {
       await target.residences.expect(transaction, record.members, record.token, ["arriving"], {
         how: "alone",
+        gate: false,
         lockWaitMs: TARGET_LOCK_WAIT_MS,
       });
       return asMover(transaction.connection, { dialect: target.store.dialect, token: record.token }, () =>

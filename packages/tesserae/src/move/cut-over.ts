@@ -7,10 +7,9 @@
  */
 import { isTesseraeError } from "../base/errors.ts";
 import type { ControlTransaction } from "../engine/control-store.ts";
-import { catchUpOnce } from "./catch-up.ts";
+import { catchUpOnce, clearLog, drainLog } from "./catch-up.ts";
 import { takenOver } from "./move-rows.ts";
 import { LOCK_WAIT_MS, MoveInterrupted, type MoveWork, patiently } from "./move-work.ts";
-import { verifyRound } from "./verifier.ts";
 
 /** A round this short leaves little for the pause. */
 const SHORT_ROUND_ENTRIES = 50;
@@ -19,7 +18,7 @@ const ROUNDS_BEFORE_FREEZE_MAX = 1_000;
 /** Rounds until one is short: what is left then is drained within the pause. */
 export async function catchUp(work: MoveWork): Promise<void> {
   for (let round = 1; round <= ROUNDS_BEFORE_FREEZE_MAX; round++) {
-    const { entries } = await catchUpOnce(work);
+    const entries = await catchUpOnce(work);
     await work.between();
     await work.at("catchUp:round");
     if (entries < SHORT_ROUND_ENTRIES) return;
@@ -32,7 +31,8 @@ export async function cutOver(work: MoveWork): Promise<boolean> {
   await freeze(work);
   try {
     await work.at("freeze:frozen");
-    if (!(await drain(work, frozenAt))) {
+    const { pauseBudgetMs } = work.record.progress.settings;
+    if (!(await drainLog(work, () => performance.now() - frozenAt < pauseBudgetMs))) {
       await thaw(work);
       return false;
     }
@@ -73,17 +73,6 @@ async function freeze(work: MoveWork): Promise<void> {
       { once: true },
     ),
   );
-}
-
-/** Applies what is left of the log, and compares it. False: it would take longer than the budget. */
-async function drain(work: MoveWork, since: number): Promise<boolean> {
-  const { pauseBudgetMs } = work.record.progress.settings;
-  for (;;) {
-    const round = await catchUpOnce(work);
-    if (round.entries === 0) return true;
-    await verifyRound(work, round);
-    if (performance.now() - since > pauseBudgetMs) return false;
-  }
 }
 
 /** `frozen` → `leaving`: writers go on at the source, and what they do is logged as before. */
@@ -143,9 +132,7 @@ export async function openTarget(work: MoveWork): Promise<void> {
       record.members,
       record.token,
       ["arriving", "here"],
-      {
-        how: "alone",
-      },
+      { how: "alone", gate: false },
     );
     if (rows.some(({ state }) => state === "arriving"))
       await target.residences.setState(transaction, record.members, "here", true);
@@ -160,6 +147,7 @@ export async function closeSource(work: MoveWork): Promise<void> {
     if (rows.some(({ state }) => state !== "gone"))
       await source.residences.setState(transaction, record.members, "gone", true);
   });
+  await clearLog(work, "gone");
   await work.at("arrive:source");
   const { progress } = record;
   const merges = progress.shape?.kind === "merge";

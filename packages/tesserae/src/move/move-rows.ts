@@ -72,11 +72,9 @@ export class MoveRows {
 
   /** The next token, above `atLeast`. The counter is locked to the end of the transaction. */
   async drawToken(transaction: ControlTransaction, atLeast: bigint): Promise<bigint> {
-    await lockMeta(transaction, this.#control, MOVE_TOKEN_META, "0", "alone");
+    const last = BigInt(await lockMeta(transaction, this.#control, MOVE_TOKEN_META, "0", "alone"));
     const meta = new RowCodec(this.#control.dialect, metaTable());
     const name = meta.encode("name", MOVE_TOKEN_META);
-    const { rows } = await transaction.run(`select value from ${META_TABLE} where name = ?`, [name]);
-    const last = BigInt(meta.decode("value", rows[0]?.["value"]) as string);
     const token = (last > atLeast ? last : atLeast) + 1n;
     await transaction.run(`update ${META_TABLE} set value = ? where name = ?`, [
       meta.encode("value", token.toString()),

@@ -32,6 +32,8 @@ export class LargerToken extends Error {
 export interface LockOptions {
   /** `alone`: to change states; waits for the keys' writers and holds up new ones. `shared`: to stay beside them. */
   readonly how: "alone" | "shared";
+  /** False where no application's writer gets as far as the lock: at a target that is `arriving`. Default true. */
+  readonly gate?: boolean | undefined;
   /** How long to wait for the locks: LOCK_TIMEOUT. */
   readonly lockWaitMs?: number | undefined;
 }
@@ -60,10 +62,10 @@ export class MoverResidences {
   async lock(
     transaction: ControlTransaction,
     members: readonly Member[],
-    { how, lockWaitMs }: LockOptions,
+    { how, gate: hasGate = true, lockWaitMs }: LockOptions,
   ): Promise<ResidenceRow[]> {
     const { sql, parameters } = memberCondition(members, this.#encodeKey);
-    if (how === "alone") {
+    if (how === "alone" && hasGate) {
       // Writers pass a gate before they ask for the row: shut first, lest they overtake for ever.
       const gate = this.#store.dialect.gateSql(this.#federation, members.length);
       if (gate !== undefined) await transaction.run(gate, parameters, lockWaitMs);
@@ -205,11 +207,7 @@ export class MoverResidences {
   async fenceRanges(transaction: ControlTransaction, token: bigint): Promise<void> {
     const meta = new RowCodec(this.#store.dialect, metaTable());
     const name = `range_token_${this.#federation.name}`;
-    await lockMeta(transaction, this.#store, name, "0", "alone");
-    const { rows } = await transaction.run(`select value from ${META_TABLE} where name = ?`, [
-      meta.encode("name", name),
-    ]);
-    const last = BigInt(meta.decode("value", rows[0]?.["value"]) as string);
+    const last = BigInt(await lockMeta(transaction, this.#store, name, "0", "alone"));
     if (last > token) throw new LargerToken(last);
     if (last < token)
       await transaction.run(`update ${META_TABLE} set value = ? where name = ?`, [

@@ -13,7 +13,7 @@ export async function turnBack(work: MoveWork): Promise<void> {
   await work.at("abort:begun");
   await reopenSource(work);
   await work.at("abort:thawed");
-  await clearLog(work);
+  await clearLog(work, "here");
   await work.at("abort:cleaned");
   await cleanTarget(work);
   await work.at("abort:target");

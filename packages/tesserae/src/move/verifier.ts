@@ -3,11 +3,10 @@
  * it was changed since, and then the source's log has it. The log is read after the rows, and nothing is applied from it meanwhile, so whatever explains a difference is
  * found there. Any other difference is a true one, and the move turns back.
  */
-import { TesseraeError } from "../base/errors.ts";
-import type { RowSlice, TransferRow } from "../engine/row-transfer.ts";
-import { canonicalRow, primaryKeyText } from "../engine/transfer-values.ts";
+import type { RowSlice } from "../engine/row-transfer.ts";
 import type { TableModel } from "../schema/model.ts";
-import { loggedKeys, type Round } from "./catch-up.ts";
+import { loggedKeys } from "./catch-up.ts";
+import { different } from "./differences.ts";
 import type { Cursor } from "./move-record.ts";
 import type { MoveWork } from "./move-work.ts";
 import { Rate, SliceSize } from "./slice-size.ts";
@@ -93,38 +92,4 @@ async function explain(work: MoveWork, table: TableModel, differing: readonly st
   const logged = await loggedKeys(work, table);
   const unexplained = differing.filter((key) => !logged.has(key));
   if (unexplained.length > 0) throw different(work, table, unexplained);
-}
-
-/** Rows that were applied while the keys were frozen: now both ends must have the same. */
-export async function verifyRound(work: MoveWork, round: Round): Promise<void> {
-  for (const [table, keys] of round.keys) {
-    const [source, target] = (await Promise.all(
-      (["source", "target"] as const).map((which) =>
-        work.reading(which, (connection) => work.transfer.read(which, connection, table, keys)),
-      ),
-    )) as [TransferRow[], TransferRow[]];
-    const atSource = textsByKey(table, source);
-    const atTarget = textsByKey(table, target);
-    const differing = keys
-      .map((key) => work.transfer.primaryKeyText(key))
-      .filter((key) => atSource.get(key) !== atTarget.get(key));
-    if (differing.length > 0) throw different(work, table, differing);
-  }
-}
-
-function textsByKey(table: TableModel, rows: readonly TransferRow[]): ReadonlyMap<string, string> {
-  const positions = table.primaryKey.map((name) => table.columns.findIndex((column) => column.name === name));
-  return new Map(
-    rows.map((row) => [primaryKeyText(positions.map((position) => row[position])), canonicalRow(row)]),
-  );
-}
-
-function different(work: MoveWork, table: TableModel, keys: readonly string[]): TesseraeError {
-  const { record, parts } = work;
-  const some = keys.slice(0, 5).join(", ");
-  return new TesseraeError(
-    "MOVE_VERIFY",
-    `${keys.length === 1 ? "A row" : `${keys.length} rows`} of table "${table.name}" on shard ${record.target} differ from shard ${record.source}, and no change under way explains it: ${some}${keys.length > 5 ? ", …" : ""}. Move ${record.id} was turned back and the keys are served where they were. Look for what else writes to shard ${record.target}, and move again.`,
-    { cluster: "shards", shard: record.target, federation: parts.federation.name, table: table.name },
-  );
 }
