@@ -5,10 +5,11 @@
  */
 import { type BenchContext, BenchRun } from "./context.ts";
 import { type Case, measureCase, type Row } from "./measure.ts";
-import { type BenchResult, describeMachine, packageVersions } from "./report.ts";
+import { type BenchResult, describeMachine, type Figure, packageVersions } from "./report.ts";
 
 export type { BenchContext, DatabaseOptions } from "./context.ts";
 export { type Case, inFlight, type Run } from "./measure.ts";
+export type { Figure } from "./report.ts";
 
 export interface Bench {
   readonly name: string;
@@ -19,7 +20,11 @@ export interface Bench {
   /** Rounds of a full run, where the usual fifteen would take too long. */
   readonly rounds?: number;
   /** Fills the databases and returns the cases. What it opened is closed by `context.onEnd`. */
-  setup(context: BenchContext): Promise<{ readonly cases: readonly Case[] }>;
+  setup(context: BenchContext): Promise<{
+    readonly cases: readonly Case[];
+    /** Measured when all cases have run: what is no ratio. */
+    figures?(): Promise<Figure[]>;
+  }>;
 }
 
 export function defineBench(bench: Bench): Bench {
@@ -43,7 +48,7 @@ export async function runBench(bench: Bench, options: BenchOptions = {}): Promis
   const rounds = bench.rounds ?? FULL.rounds;
   const run = new BenchRun(quick, options.say ?? (() => {}));
   try {
-    const { cases } = await bench.setup(run);
+    const { cases, figures } = await bench.setup(run);
     const rows: Row[] = [];
     for (const [index, item] of cases.entries()) {
       const pace = quick
@@ -56,6 +61,7 @@ export async function runBench(bench: Bench, options: BenchOptions = {}): Promis
       run.say(`${index + 1}/${cases.length} ${item.case} (${item.engine})`);
       rows.push(...(await measureCase(item, pace)));
     }
+    const measured = await figures?.();
     return {
       name: bench.name,
       about: bench.about,
@@ -64,6 +70,7 @@ export async function runBench(bench: Bench, options: BenchOptions = {}): Promis
       versions: { ...packageVersions(), ...run.engines },
       rounds: quick ? QUICK_ROUNDS : rounds,
       rows,
+      ...(measured === undefined ? {} : { figures: measured }),
       notComparable: bench.notComparable,
     };
   } finally {

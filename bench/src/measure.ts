@@ -4,8 +4,11 @@
  */
 import { median, rotated, type Spread, spread, throughput } from "./statistics.ts";
 
-/** Runs so many operations, as many at once as its case says, and resolves when all are done. */
-export type Run = (operations: number) => Promise<void>;
+/**
+ * Runs so many operations, as many at once as its case says, and resolves when all are done. A run that times a part of itself, such as one step of
+ * several, gives that time; otherwise the whole of it counts.
+ */
+export type Run = (operations: number) => Promise<void | { readonly elapsed_ms: number }>;
 
 export interface Case {
   /** What is measured, such as `point read, 32 in flight`. */
@@ -73,8 +76,8 @@ async function timeSlice(item: Case, name: string, operations: number, { now }: 
   // Where it is allowed (`--expose-gc`), nobody pays for another one's garbage.
   globalThis.gc?.();
   const start = now();
-  await (item.variants[name] as Run)(operations);
-  return now() - start;
+  const timed = await (item.variants[name] as Run)(operations);
+  return timed?.elapsed_ms ?? now() - start;
 }
 
 /** Warms every variant up, then takes as many operations as the baseline does in one slice. */

@@ -4,6 +4,15 @@ import { createRequire } from "node:module";
 import { cpus, release, totalmem, type } from "node:os";
 import type { Row } from "./measure.ts";
 
+/** What is no ratio: a time, or a quantile of times. */
+export interface Figure {
+  readonly case: string;
+  readonly engine: string;
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+}
+
 export interface BenchResult {
   readonly name: string;
   readonly about: string;
@@ -19,6 +28,7 @@ export interface BenchResult {
   readonly versions: Readonly<Record<string, string>>;
   readonly rounds: number;
   readonly rows: readonly Row[];
+  readonly figures?: readonly Figure[] | undefined;
   /** What the figures do not show, in sentences. */
   readonly notComparable: readonly string[];
 }
@@ -104,6 +114,11 @@ export function formatTable(result: BenchResult): string {
     align(header),
     ...body.map(align),
     "",
+    ...(result.figures ?? []).map(
+      (figure) =>
+        `${figure.case} (${figure.engine}), ${figure.name}: ${formatSpeed(figure.value)} ${figure.unit}`,
+    ),
+    ...(result.figures === undefined ? [] : [""]),
     "Ratio: throughput of the variant over the baseline's in the same round; the median of the rounds, the least and the greatest.",
     ...result.notComparable.map((sentence) => `Not comparable: ${sentence}`),
   ].join("\n");

@@ -19,6 +19,13 @@ export function spread(values: readonly number[]): Spread {
   return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
+/** The value that a share of the values does not exceed: `quantile(values, 0.99)`. */
+export function quantile(values: readonly number[], share: number): number {
+  if (values.length === 0) throw new Error("There is no quantile of nothing.");
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] as number;
+}
+
 /** The variants' order in a round: each begins in turn, so that none always runs behind the same other one. */
 export function rotated<T>(items: readonly T[], round: number): T[] {
   const start = round % items.length;
