@@ -33,10 +33,10 @@ export class DatabasePool {
   async #empty(name: string): Promise<void> {
     const { user } = this.#server;
     const disconnect = `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}' and pid <> pg_backend_pid()`;
-    // To drop what a role owns takes its rights on the server's parameters, too.
+    // To drop what a role owns takes its rights on the server's parameters, too. Both are one transaction: other tests are using the right.
     await runAsAdmin(
       this.#server,
-      [disconnect, `drop owned by "${user}" cascade`, LEAVE_OUT_REFERENCES],
+      [disconnect, `drop owned by "${user}" cascade; ${LEAVE_OUT_REFERENCES}`],
       name,
     );
     const schemas = await queryAsAdmin(
