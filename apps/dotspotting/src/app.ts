@@ -5,6 +5,7 @@ import { failed, notFound } from "./web/answers.ts";
 import { assetRoutes } from "./web/asset-routes.ts";
 import type { Environment, Services } from "./web/environment.ts";
 import { formGuard, securityHeaders, visitor } from "./web/guards.ts";
+import { operatorRoutes } from "./web/operator-routes.ts";
 import { sheetRoutes } from "./web/sheet-routes.ts";
 import { uploadRoutes } from "./web/upload-routes.ts";
 
@@ -23,6 +24,7 @@ export function createApp(services: Services): Hono<Environment> {
   app.route("/", sheetRoutes);
   app.route("/", accountRoutes);
   app.route("/", uploadRoutes);
+  app.route("/", operatorRoutes);
   app.notFound((c) => notFound(c));
   app.onError((error, c) => {
     services.log(`${c.req.method} ${c.req.path} failed`, error);

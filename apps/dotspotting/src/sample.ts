@@ -7,7 +7,7 @@ import { deleteSheet } from "./sheets/delete-sheet.ts";
 import { importSheet } from "./sheets/import-sheet.ts";
 
 const folder = new URL("../sample/", import.meta.url);
-const userName = "sampler";
+export const samplerName = "sampler";
 
 const samples = [
   { file: "zip-codes.csv", label: "ZIP codes of Vermont" },
@@ -20,7 +20,7 @@ const samples = [
  * was interrupted is made good by the next one. Nobody can log in as `sampler`: its password is thrown away.
  */
 export async function importSamples(fed: DotFederation): Promise<number> {
-  const user = (await findUserByName(fed, userName)) ?? (await firstUser(fed));
+  const user = (await findUserByName(fed, samplerName)) ?? (await firstUser(fed));
   if (!user) return 0;
   let imported = 0;
   for (const sample of samples) if (await importSample(fed, user, sample)) imported++;
@@ -30,7 +30,7 @@ export async function importSamples(fed: DotFederation): Promise<number> {
 async function firstUser(fed: DotFederation): Promise<User | undefined> {
   const anybody = await fed.main.selectFrom("users").select("id").limit(1).executeTakeFirst();
   if (anybody) return undefined;
-  return createUser(fed, userName, randomBytes(24).toString("base64url"));
+  return createUser(fed, samplerName, randomBytes(24).toString("base64url"));
 }
 
 async function importSample(

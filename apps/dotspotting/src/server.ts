@@ -1,11 +1,12 @@
 /** The entry: reads the settings, opens the federation, serves, and stops cleanly. docs/dotspotting.md says what can be set. */
 import { isTesseraeError } from "tesserae";
-import { type DotFederation, openFederation, readDatabases } from "./federation.ts";
+import { openFederation, readDatabases } from "./federation.ts";
 import { importSamples } from "./sample.ts";
 import { type RunningServer, startServer } from "./serve.ts";
 import { createServices } from "./services.ts";
 import { readSettings, type Settings, StartRefused } from "./settings.ts";
 import { resumeDeletions } from "./sheets/delete-sheet.ts";
+import type { Services } from "./web/environment.ts";
 
 async function main(): Promise<void> {
   const settings = readSettings(process.env);
@@ -15,7 +16,8 @@ async function main(): Promise<void> {
     await resumeDeletions(fed);
     const services = createServices(fed, settings);
     const server = await listen(services, settings);
-    stopOnSignals(server, fed);
+    stopOnSignals(server, services);
+    services.moves.keepGoing();
     console.log(`Dotspotting: http://localhost:${server.port}`);
     // Made once and kept; made now, the first visitor does not wait for it.
     await services.basemap.layer("land");
@@ -25,10 +27,7 @@ async function main(): Promise<void> {
   }
 }
 
-async function listen(
-  services: Parameters<typeof startServer>[0],
-  settings: Settings,
-): Promise<RunningServer> {
+async function listen(services: Services, settings: Settings): Promise<RunningServer> {
   try {
     return await startServer(services, settings);
   } catch (error) {
@@ -41,13 +40,14 @@ async function listen(
   }
 }
 
-function stopOnSignals(server: RunningServer, fed: DotFederation): void {
+function stopOnSignals(server: RunningServer, { moves, fed }: Services): void {
   let stopping = false;
   const stop = async (signal: string) => {
     if (stopping) return;
     stopping = true;
     console.log(`${signal}: stopping.`);
     await server.close();
+    await moves.close();
     await fed.close();
     process.exit(0);
   };

@@ -2,6 +2,8 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { OperatorNames } from "./accounts/operators.ts";
+import { plainUserName } from "./accounts/users.ts";
 
 /** What can be set from outside, all of it by environment variables. docs/dotspotting.md lists them. */
 export interface Settings {
@@ -15,6 +17,8 @@ export interface Settings {
   readonly secret: string;
   readonly uploadBytesMax: number;
   readonly sample: boolean;
+  /** Who sees the operator's page. */
+  readonly operators: OperatorNames;
 }
 
 /** The application cannot start like this; the message says what to change. */
@@ -46,7 +50,21 @@ export function readSettings(environment: Environment): Settings {
       : keptSecret(dataFolder),
     uploadBytesMax: wholeNumber(environment, "DOTSPOTTING_UPLOAD_MIB_MAX", 64, 1, 65536) * 1024 * 1024,
     sample: environment["DOTSPOTTING_SAMPLE"] !== "0",
+    operators: readOperators(environment),
   };
+}
+
+/**
+ * Names with commas or blanks between them. Where nothing is said, the embedded database belongs to who signed up first: it is made by the same start. Of
+ * databases that somebody configured nobody is the operator until somebody is named.
+ */
+function readOperators(environment: Environment): OperatorNames {
+  const text = environment["DOTSPOTTING_OPERATORS"];
+  if (text === undefined) return environment["DOTSPOTTING_FEDERATION"] ? [] : "firstUser";
+  return text
+    .split(/[\s,]+/)
+    .map(plainUserName)
+    .filter((name) => name !== "");
 }
 
 function wholeNumber(

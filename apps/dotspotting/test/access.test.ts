@@ -101,7 +101,16 @@ describe("signing up and logging in", () => {
 });
 
 describe("forms", () => {
-  const forms = ["/signup", "/login", "/logout", "/s/1/visibility", "/s/1/keep", "/s/1/delete"];
+  const forms = [
+    "/signup",
+    "/login",
+    "/logout",
+    "/s/1/visibility",
+    "/s/1/keep",
+    "/s/1/delete",
+    "/operator/moves",
+    "/operator/moves/1/abort",
+  ];
 
   it("are refused without a token, and with another session's", async () => {
     const [one, two] = [visitor(), visitor()];

@@ -103,6 +103,38 @@ describe("the server", { timeout: 60_000 }, () => {
     expect((await ended).code).toBe(0);
   });
 
+  it("goes on with a move that it left when it was stopped", async () => {
+    const at = (name: string) => `sqlite:${join(folder, name)}`;
+    const environment = {
+      DOTSPOTTING_FEDERATION: JSON.stringify({
+        main: at("main.db"),
+        shards: { 1: at("one.db"), 2: at("two.db") },
+        directory: { leaseMs: 200 },
+      }),
+      DOTSPOTTING_SAMPLE: "0",
+      DOTSPOTTING_OPERATORS: "grace, Keeper",
+    };
+    const first = start(environment);
+    const visitor = new Visitor(await first.address);
+    await visitor.signUp("keeper");
+    const rows = Array.from({ length: 600 }, (_, row) => `${row % 90},${row % 180}`).join("\n");
+    const sheet = (await visitor.upload("rows.csv", `lat,lon\n${rows}\n`)).location;
+    const move = { user: "keeper", to: "2", pace: "100" };
+    expect((await visitor.submit("/operator", "/operator/moves", move)).status).toBe(303);
+    await expect.poll(async () => (await visitor.get("/operator/moves.json")).text).toContain("Copies dots");
+    first.child.kill("SIGTERM");
+    expect(await first.ended).toEqual({ code: 0, output: expect.not.stringContaining("stopped") });
+
+    const second = start(environment);
+    const again = new Visitor(await second.address);
+    again.cookies.set("dotspotting", visitor.cookies.get("dotspotting")!);
+    const page = async () => readable((await again.get("/operator")).text);
+    await expect.poll(page, { timeout: 30_000 }).toMatch(/keeper 1 → 2 just now 601 \d+ ms Done Undo/);
+    expect(readable((await again.get(sheet)).text)).toContain("600 dots by keeper");
+    second.child.kill("SIGTERM");
+    expect((await second.ended).code).toBe(0);
+  });
+
   it.each([
     [{ PORT: "x" }, /PORT is "x"; it must be a whole number from 0 to 65535/],
     [{ DOTSPOTTING_SECRET: "short" }, /DOTSPOTTING_SECRET must have at least 32 characters/],

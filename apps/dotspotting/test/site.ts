@@ -1,5 +1,6 @@
 import type { EngineName } from "@tesserae/test-support";
 import { freshDatabases } from "@tesserae/test-support";
+import type { OperatorNames } from "../src/accounts/operators.ts";
 import { type Databases, type DotFederation, openFederation } from "../src/federation.ts";
 import { startServer } from "../src/serve.ts";
 import { createServices } from "../src/services.ts";
@@ -20,6 +21,9 @@ export interface Site {
 export interface SiteOptions {
   readonly uploadBytesMax?: number;
   readonly origin?: string;
+  readonly operators?: OperatorNames;
+  /** Two shards besides main on every engine, SQLite too. */
+  readonly sharded?: boolean;
 }
 
 /** Starts the application on these databases. It is the same on all of them. */
@@ -30,11 +34,13 @@ export async function openSite(databases: Databases, options: SiteOptions = {}):
     origin: options.origin,
     uploadBytesMax: options.uploadBytesMax ?? 64 * mebibyte,
     secret: "a secret of at least thirty-two characters",
+    operators: options.operators ?? [],
   };
   const services = createServices(fed, settings, (message, error) => errors.push({ message, error }));
   const server = await startServer(services, { port: 0, host: "127.0.0.1" });
   const close = async () => {
     await server.close(1_000);
+    await services.moves.close();
     await fed.close();
   };
   return { address: `http://127.0.0.1:${server.port}`, fed, services, errors, close };
@@ -45,13 +51,13 @@ export async function openSite(databases: Databases, options: SiteOptions = {}):
  * spread over two servers.
  */
 export async function openFreshSite(engine: EngineName, options: SiteOptions = {}): Promise<Site> {
-  const databases = await freshDatabases(engine, engine === "sqlite" ? 1 : 3, { servers: 2 });
+  const alone = engine === "sqlite" && options.sharded !== true;
+  const databases = await freshDatabases(engine, alone ? 1 : 3, { servers: 2 });
   const [main, one, two] = databases.urls as [string, string, string];
   try {
-    const site = await openSite(
-      engine === "sqlite" ? { main } : { main, shards: { 1: one, 2: two } },
-      options,
-    );
+    // Moves wait for the lease before they clear up.
+    const directory = options.sharded === true ? { leaseMs: 200 } : {};
+    const site = await openSite(alone ? { main } : { main, shards: { 1: one, 2: two }, directory }, options);
     const close = async () => {
       await site.close();
       await databases.cleanUp();

@@ -7,8 +7,8 @@ import type { Html } from "./pages/text.ts";
 type FrameOptions = Pick<PageFrame, "scripts" | "width">;
 
 function frame(c: Web, title: string, options: FrameOptions = {}): PageFrame {
-  const { user } = c.var;
-  return { title, user, token: user ? formToken(c) : undefined, ...options };
+  const { user, isOperator } = c.var;
+  return { title, user, isOperator, token: user ? formToken(c) : undefined, ...options };
 }
 
 /** A page as answer. */

@@ -1,12 +1,14 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { getCookie, setCookie } from "hono/cookie";
+import type { Operators } from "../accounts/operators.ts";
 import type { Session, Sessions } from "../accounts/session.ts";
 import { sessionSecondsMax } from "../accounts/session.ts";
 import type { Throttle } from "../accounts/throttle.ts";
 import type { User } from "../accounts/users.ts";
 import type { Basemap } from "../basemap.ts";
 import type { DotFederation } from "../federation.ts";
+import type { UserMoves } from "../operator/user-moves.ts";
 import type { Settings } from "../settings.ts";
 import type { ImportJobs } from "../sheets/import-jobs.ts";
 import type { StaticFiles } from "./static-files.ts";
@@ -16,6 +18,8 @@ export interface Services {
   readonly fed: DotFederation;
   readonly settings: Pick<Settings, "origin" | "uploadBytesMax">;
   readonly sessions: Sessions;
+  readonly operators: Operators;
+  readonly moves: UserMoves;
   readonly loginsByName: Throttle;
   readonly loginsByAddress: Throttle;
   readonly signUps: Throttle;
@@ -27,7 +31,13 @@ export interface Services {
 
 export interface Environment {
   Bindings: HttpBindings;
-  Variables: { services: Services; session: Session | undefined; user: User | undefined };
+  Variables: {
+    services: Services;
+    session: Session | undefined;
+    user: User | undefined;
+    /** Whether the user may see where users live, and move them. */
+    isOperator: boolean;
+  };
 }
 
 export type Web = Context<Environment>;

@@ -37,6 +37,7 @@ export const visitor: MiddlewareHandler<Environment> = async (c, next) => {
   const user = session?.userId === undefined ? undefined : await findUser(c.var.services.fed, session.userId);
   c.set("session", session);
   c.set("user", user);
+  c.set("isOperator", user !== undefined && (await c.var.services.operators.includes(user)));
   await next();
 };
 

@@ -11,6 +11,7 @@ const known: Readonly<Record<string, () => URL>> = {
   "map.js": () => new URL("map.js", publicFolder),
   "map-style.js": () => new URL("map-style.js", publicFolder),
   "upload.js": () => new URL("upload.js", publicFolder),
+  "operator.js": () => new URL("operator.js", publicFolder),
   "icon.svg": () => new URL("icon.svg", publicFolder),
   "maplibre-gl.mjs": () => fromPackage("maplibre-gl/dist/maplibre-gl.mjs"),
   "maplibre-gl-worker.mjs": () => fromPackage("maplibre-gl/dist/maplibre-gl-worker.mjs"),

@@ -5,9 +5,10 @@ import type { Html } from "./text.ts";
 export interface PageFrame {
   readonly title: string;
   readonly user: User | undefined;
+  readonly isOperator?: boolean;
   /** For the log-out button; needed where somebody is logged in. */
   readonly token: string | undefined;
-  readonly scripts?: readonly ("map" | "upload")[];
+  readonly scripts?: readonly ("map" | "upload" | "operator")[];
   /** A wide page has a map in it. */
   readonly width?: "narrow" | "wide";
 }
@@ -18,7 +19,7 @@ const mark = raw(
 
 /** The frame around every page. */
 export function layout(frame: PageFrame, body: Html): Html {
-  const { title, user, token, scripts = [], width = "wide" } = frame;
+  const { title, user, isOperator = false, token, scripts = [], width = "wide" } = frame;
   return html`<!doctype html>
 <html lang="en">
   <head>
@@ -35,7 +36,7 @@ export function layout(frame: PageFrame, body: Html): Html {
     <a class="skip" href="#content">Skip to the content</a>
     <header class="top">
       <a class="brand" href="/">${mark}<span>Dotspotting</span></a>
-      <nav aria-label="Main">${user && token ? memberLinks(user, token) : visitorLinks()}</nav>
+      <nav aria-label="Main">${user && token ? memberLinks(user, isOperator, token) : visitorLinks()}</nav>
     </header>
     <main id="content" class="${width}">${body}</main>
     <footer class="bottom">
@@ -46,8 +47,9 @@ export function layout(frame: PageFrame, body: Html): Html {
 </html>`;
 }
 
-function memberLinks(user: User, token: string): Html {
+function memberLinks(user: User, isOperator: boolean, token: string): Html {
   return html`<a class="button small" href="/upload">Upload</a>
+    ${isOperator ? html`<a href="/operator">Operator</a>` : ""}
     <a href="/u/${user.name}">${user.name}</a>
     <form method="post" action="/logout" class="inline">
       <input type="hidden" name="token" value="${token}">

@@ -42,7 +42,7 @@ function stamp(points: readonly number[]): Html {
   return html`<svg viewBox="-60 -60 1120 1120" preserveAspectRatio="xMidYMid meet"><path d="${raw(path)}"/></svg>`;
 }
 
-/** Links to the other pages of a list. `address` is where the list is, without page, per_page and spill. */
+/** Links to the other pages of a list. `address` is where the list is, without page, per_page and spill; it may have a query of its own. */
 export function pageLinks(
   place: PagePlace,
   address: string,
@@ -56,7 +56,7 @@ export function pageLinks(
     if (number > 1) query.set("page", String(number));
     if (place.perPage !== defaults.perPage) query.set("per_page", String(place.perPage));
     if (place.spill !== defaults.spill) query.set("spill", String(place.spill));
-    return query.size === 0 ? address : `${address}?${query}`;
+    return query.size === 0 ? address : `${address}${address.includes("?") ? "&" : "?"}${query}`;
   };
   const around = [...new Set([1, page - 1, page, page + 1, pages])].filter(
     (number) => number >= 1 && number <= pages,
