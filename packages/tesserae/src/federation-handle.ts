@@ -120,6 +120,11 @@ export class FederationHandle<DB, Key extends KeyValue> {
     return this.moves.drain(...parameters);
   }
 
+  /** Lets a shard that was drained take new keys of this federation again. */
+  reopen(shard: number): Promise<void> {
+    return this.moves.reopen(shard);
+  }
+
   /** A key from text, as the command line and URLs carry it: digits for bigint, hexadecimal for bytes. KEY_TYPE when it is none. */
   keyFromText(text: string): Key {
     return this.#codec.fromText(text) as Key;

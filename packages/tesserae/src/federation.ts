@@ -216,6 +216,11 @@ export class Federation<S extends Schema = Schema> {
     return statuses;
   }
 
+  /** Lets a shard that was drained take new keys again. */
+  async reopen(shard: number): Promise<void> {
+    for (const handle of this.#handles.values()) await handle.reopen(shard);
+  }
+
   /** Builds a query once for the schema's one federation. See `FederationHandle.prepare`. */
   get prepare(): FederationHandle<ShardsOf<S, "default">, DefaultKey<S>>["prepare"] {
     const handle = this.#default;

@@ -201,7 +201,7 @@ export async function pickShard(
   const known = context.shards.join(", ");
   throw failure(
     "SHARD_UNKNOWN",
-    `${chooserName(chooser)} chose ${typeof shard === "number" || typeof shard === "bigint" ? `shard ${shard}` : describe(shard)} for key ${codec.show(key)}, which is none of the shards that take new keys (${known}). Correct the chooser, or add the shard.`,
+    `${chooserName(chooser)} chose ${typeof shard === "number" || typeof shard === "bigint" ? `shard ${shard}` : describe(shard)} for key ${codec.show(key)}, which is none of the shards that take new keys (${known}). Correct the chooser, add the shard, or open one that was drained with fed.reopen(shard).`,
     { federation: context.federation, key: codec.toText(key), operation: "pickShard" },
   );
 }

@@ -9,6 +9,7 @@ import { TesseraeError } from "../base/errors.ts";
 import type { ControlStore, ControlTransaction } from "../engine/control-store.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import { type ChangeFeed, lockMeta } from "./change-feed.ts";
+import { parseClosed } from "./closed-shards.ts";
 import { layoutMeta } from "./control-tables.ts";
 import type { DirectoryRow, DirectoryRows } from "./directory-rows.ts";
 import type { KeyCodec } from "./key-codec.ts";
@@ -28,6 +29,8 @@ export type Claim =
   | { readonly kind: "changed" }
   /** Another's work must come to rest first. */
   | { readonly kind: "blocked"; readonly by: DirectoryRow }
+  /** The shard is being drained: choose another. */
+  | { readonly kind: "closed" }
   /** The range around the key is being moved. */
   | { readonly kind: "moving"; readonly range: DirectoryRow }
   /** The range around the key is on another shard than the one demanded. */
@@ -42,9 +45,10 @@ export function claimAdmission(
 ): Promise<Claim> {
   const { control, directoryRows } = parts;
   return control.transaction(async (transaction): Promise<Claim> => {
-    await lockMeta(transaction, control, layoutMeta(parts.federation), "", "shared");
+    const layout = await lockMeta(transaction, control, layoutMeta(parts.federation), "", "shared");
     const point = await directoryRows.lock(transaction, "p", key);
     const range = await findRangeAround(parts, transaction, key);
+    if (range === undefined && !demanded && parseClosed(layout).includes(shard)) return { kind: "closed" };
     if (range !== undefined && isUnderWay(range)) return { kind: "blocked", by: range };
     // What a move takes along was settled when it began.
     if (range?.state === "moving") return { kind: "moving", range };

@@ -12,6 +12,7 @@ import type { ChangeFeed } from "./change-feed.ts";
 import type { ShardChooser } from "./choosers.ts";
 import { pickShard } from "./choosers.ts";
 import { claimAdmission, claimRangeAdmission, claimRemoval, type RegistryParts } from "./claims.ts";
+import { readClosedShards } from "./closed-shards.ts";
 import type { Directory } from "./directory.ts";
 import { type DirectoryRow, DirectoryRows, isServed } from "./directory-rows.ts";
 import type { CacheKey, KeyCodec } from "./key-codec.ts";
@@ -27,6 +28,7 @@ const WAIT_MS_DEFAULT = 30_000;
 const POLL_MS_MAX = 50;
 const RESUME_OLDER_THAN_MS_DEFAULT = 60_000;
 const RESUME_PAGE = 100;
+const CLOSED_AGE_MS_MAX = 5_000;
 
 export interface TenantRegistryOptions {
   readonly control: ControlStore;
@@ -77,6 +79,8 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
   readonly #load: ShardLoad;
   readonly #listing: TenantListing<Key>;
   readonly #shards = new Map<number, MachineShard>();
+  #closed: readonly number[] = [];
+  #closedAt = Number.NEGATIVE_INFINITY;
   /** Additions of this process under way, so that a burst of first requests for a key makes one. */
   readonly #adding = new Map<CacheKey, Promise<TenantPlace<Key>>>();
 
@@ -259,6 +263,10 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
       if (claim.kind === "blocked") await this.#awaitRest(claim.by, deadline);
       if (claim.kind === "elsewhere")
         throw this.#elsewhere({ key: key as Key, shard: claim.shard }, demanded as number);
+      if (claim.kind === "closed") {
+        this.#closedAt = Number.NEGATIVE_INFINITY;
+        chosen = undefined;
+      }
       if (claim.kind === "moving") throw this.#moving(key, claim.range, "tenants.add");
       if (claim.kind !== "claimed") continue;
       epoch = claim.row.epoch;
@@ -268,16 +276,33 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
     }
   }
 
-  #choose(key: KeyValue): Promise<number> {
-    const { chooser, shards, federation } = this.#options;
+  async #choose(key: KeyValue): Promise<number> {
+    const { chooser, federation } = this.#options;
     const context = {
-      shards,
+      shards: await this.#openShards(key),
       federation: federation.name,
       load: () => this.#load.recent(),
       compareKeys: (a: KeyValue, b: KeyValue) => this.#keys.compare(a, b),
       keyBytes: (value: KeyValue) => this.#keys.toBytes(value),
     };
     return pickShard(chooser, key, context, this.#keys);
+  }
+
+  /** Without those that are being drained; what this process knows of them may be a few seconds old, and the claim looks again. */
+  async #openShards(key: KeyValue): Promise<readonly number[]> {
+    const { control, federation, shards } = this.#options;
+    if (performance.now() - this.#closedAt > CLOSED_AGE_MS_MAX) {
+      const askedAt = performance.now();
+      this.#closed = await readClosedShards(control, federation.name);
+      this.#closedAt = askedAt;
+    }
+    const open = shards.filter((shard) => !this.#closed.includes(shard));
+    if (open.length > 0) return open;
+    throw new TesseraeError(
+      "SHARD_UNKNOWN",
+      `No shard takes new keys: ${shards.join(", ")} were drained. Open one with fed.reopen(shard), or add a shard to the configuration.`,
+      this.#place("tenants.add", key),
+    );
   }
 
   /**

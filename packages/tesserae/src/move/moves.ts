@@ -5,6 +5,7 @@
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TesseraeError } from "../base/errors.ts";
+import { readClosedShards, setShardClosed } from "../directory/closed-shards.ts";
 import { type DirectoryRow, isServed } from "../directory/directory-rows.ts";
 import { ResidenceRows } from "../directory/residence-rows.ts";
 import type { Database } from "../engine/contract.ts";
@@ -169,12 +170,14 @@ export class Moves<Key extends KeyValue = KeyValue> {
   }
 
   /**
-   * Moves everything off a shard: to `to`, or spread over the others, each time to the one with the fewest keys. Keys that come to the shard meanwhile move as well; to
-   * keep new ones away leave it out of the chooser.
+   * Moves everything off a shard: to `to`, or spread over the others, each time to the one with the fewest keys. The shard takes no new keys from then on, unless one is
+   * added to it by name, or `reopen` is called.
    */
   async drain(shard: number, options: MoveOptions & { readonly to?: number } = {}): Promise<MoveStatus[]> {
     this.#check("drain", options, options.to);
     this.#checkShard(shard);
+    if (options.to === undefined) await this.#emptiest(shard);
+    await setShardClosed(this.#parts.control, this.#parts.federation.name, shard, true);
     const statuses: MoveStatus[] = [];
     for (const range of await this.#rangesOf(shard)) {
       const to = options.to ?? (await this.#emptiest(shard));
@@ -189,11 +192,28 @@ export class Moves<Key extends KeyValue = KeyValue> {
         after: undefined,
         limit: 10 * POINTS_PAGE,
       });
-      if (rows.length === 0) return statuses;
+      if (rows.length === 0) {
+        if ((await this.#parts.directoryRows.count(shard, ["admitting"])) === 0) return statuses;
+        // Chosen before the shard was closed: it is there in a moment.
+        await sleep(POLL_MS);
+        continue;
+      }
       const to = options.to ?? (await this.#emptiest(shard));
       const keys = rows.slice(0, options.to === undefined ? POINTS_PAGE : rows.length).map(({ low }) => low);
       statuses.push(...(await this.#moveKeys(keys, { ...options, to })));
     }
+  }
+
+  /** Lets a shard that was drained take new keys again. */
+  async reopen(shard: number): Promise<void> {
+    this.#options.beforeChange("reopen");
+    this.#checkShard(shard);
+    await setShardClosed(this.#parts.control, this.#parts.federation.name, shard, false);
+  }
+
+  /** Shards that take no new keys since they were drained. */
+  closedShards(): Promise<readonly number[]> {
+    return readClosedShards(this.#parts.control, this.#parts.federation.name);
   }
 
   /** Moves under way, in the order in which they began. */
@@ -505,7 +525,8 @@ export class Moves<Key extends KeyValue = KeyValue> {
   }
 
   async #emptiest(except: number): Promise<number> {
-    const others = this.#options.shards.filter((shard) => shard !== except);
+    const closed = await this.closedShards();
+    const others = this.#options.shards.filter((shard) => shard !== except && !closed.includes(shard));
     const counts = await Promise.all(
       others.map(async (shard) => ({
         shard,

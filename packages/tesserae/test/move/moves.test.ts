@@ -84,6 +84,12 @@ forEachEngine((engine) => {
       expect(await albums.counts(2)).toEqual(albums.expected([]));
       expect(await albums.counts(1)).toEqual(albums.expected(keys.map((key) => [key, 3])));
       for (const key of keys) await albums.addRows(key, 1, 500);
+      expect(await fed.moves.closedShards()).toEqual([2]);
+      for (let key = 1n; key < 4n; key++) expect((await fed.tenants.add(key)).shard).toBe(1);
+      expect((await fed.tenants.add(4n, { shard: 2 })).shard).toBe(2);
+      await fed.reopen(2);
+      await using again = await openAlbums(databases.urls);
+      expect((await again.fed.tenants.add(5n)).shard).toBe(2);
     });
 
     test("refused before anything is written", async () => {
