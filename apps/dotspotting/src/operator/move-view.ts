@@ -80,7 +80,10 @@ const beforeCutOver: ReadonlySet<string> = new Set([
 
 function words(move: MoveStatus): string {
   const { step, from, to, table, rowsTotal, rowsCopied, rowsVerified, rowsPerSecond, remainingMs } = move;
-  if (move.waitsFor !== undefined) return `Waits for ${move.waitsFor}`;
+  if (move.waitsFor !== undefined) {
+    const lives = step === "purge" ? `Lives on shard ${to}; clearing up shard ${from} waits` : "Waits";
+    return `${lives} for ${move.waitsFor}`;
+  }
   const rate = rowsPerSecond > 0 ? `, ${number.format(Math.round(rowsPerSecond))} a second` : "";
   const left = remainingMs === undefined ? "" : `, ${seconds(remainingMs)} left`;
   const of = (rows: number) =>
