@@ -142,7 +142,7 @@ export class Albums implements AsyncDisposable {
     parameters: readonly unknown[] = [],
   ): Promise<Record<string, unknown>[]> {
     const sql = this.dialect(shard).placeholders(text);
-    return (await this.#database(shard).run({ sql, parameters })).rows;
+    return (await this.#database(shard).run({ sql, parameters, prepare: parameters.length > 0 })).rows;
   }
 
   /** Statements on a shard past its guard, as nobody but the mover should send them, with the token of a key's residence. */
