@@ -68,6 +68,7 @@ const catalogue = {
     retryable: false,
     summary: "Arithmetic on decimals that the engine could not do exactly.",
   },
+  DISK_FULL: { retryable: false, summary: "The database has no room left for what is to be written." },
   DRIVER_MISSING: { retryable: false, summary: "The driver package of an engine is not installed." },
   FEDERATION_UNKNOWN: {
     retryable: false,
@@ -100,7 +101,6 @@ const catalogue = {
     summary: "Rows that move refer to rows of a reference table that the target does not have.",
   },
   MOVE_RIGHTS: { retryable: false, summary: "The login lacks a right that the move needs." },
-  MOVE_ROOM: { retryable: false, summary: "The target has no room for the rows that are to move there." },
   MOVE_SAME_SHARD: { retryable: false, summary: "The key lives on the shard that it is to move to." },
   MOVE_SCHEMA: {
     retryable: false,

@@ -53,6 +53,8 @@ export interface Engine {
   /** Where control state lives that must not share the caller's transaction: the same server on other connections, or a second SQLite file. */
   control(): Engine;
   open(options: PoolOptions): Database;
+  /** Room on the disk that the database is on, in bytes. Missing where no statement tells; undefined for a database in memory. */
+  freeBytes?(): Promise<number | undefined>;
 }
 
 /** One database behind one bounded pool. Opens its first connection on first use. */
@@ -221,6 +223,11 @@ export interface EngineDialect {
   dropTable(name: string): string[];
   /** A SELECT giving one column `name`: the tables of the connected database (or schema), ours and others'. */
   readonly listTablesSql: string;
+  /**
+   * A SELECT of the transactions that have been open for more than a second, the oldest first: `who`, in words, and `seconds`. It needs rights that not every login
+   * has. Undefined where transactions of others cannot be seen.
+   */
+  readonly openTransactionsSql: string | undefined;
   /** A SELECT giving one column `name`: its triggers. */
   readonly listTriggersSql: string;
   classify(error: unknown): ErrorReason;

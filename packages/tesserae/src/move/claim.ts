@@ -20,7 +20,7 @@ export async function claim(work: MoveWork): Promise<void> {
   await work.at("claim:target");
   // What an earlier move of these keys left here, its purge unfinished, or one that turned back.
   for (const table of work.parts.tables.toReversed()) await emptySlice(work, { table, scope: work.scope });
-  await patiently(work, () =>
+  await patiently(work, source, () =>
     source.store.transaction(
       async (transaction) => {
         const rows = await source.residences.fence(transaction, record.members, record.token, LOCK_WAIT_MS);
@@ -35,7 +35,7 @@ export async function claim(work: MoveWork): Promise<void> {
 /** `here` → `leaving`: waits for the keys' writers; whoever comes later is logged. */
 export async function leave(work: MoveWork): Promise<void> {
   const { source, record } = work;
-  await patiently(work, () =>
+  await patiently(work, source, () =>
     source.store.transaction(
       async (transaction) => {
         const rows = await source.residences.expect(

@@ -54,7 +54,7 @@ export async function cutOver(work: MoveWork): Promise<boolean> {
 /** Waits for the keys' writers, and holds up new ones. */
 async function freeze(work: MoveWork): Promise<void> {
   const { source, record } = work;
-  await patiently(work, () =>
+  await patiently(work, source, () =>
     source.store.transaction(
       async (transaction) => {
         const rows = await source.residences.expect(

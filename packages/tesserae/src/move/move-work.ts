@@ -203,14 +203,31 @@ const LOCK_PAUSE_MS_MAX = 400;
  * Runs a short transaction that needs a key's residence alone, again and again until its writers have let go. Between two tries nothing is held, so an
  * application that idles in a transaction holds up the move and not itself.
  */
-export async function patiently<T>(work: MoveWork, attempt: () => Promise<T>): Promise<T> {
+export async function patiently<T>(work: MoveWork, end: ShardEnd, attempt: () => Promise<T>): Promise<T> {
+  const begun = performance.now();
+  let waitsFor = "open transactions of the keys to end";
   for (let pauseMs = 10; ; pauseMs = Math.min(LOCK_PAUSE_MS_MAX, pauseMs * 2)) {
     try {
       return await attempt();
     } catch (error) {
       if (!isTesseraeError(error, "LOCK_TIMEOUT") && !isTesseraeError(error, "DEADLOCK")) throw error;
       const until = performance.now() + pauseMs * (0.5 + Math.random());
-      await work.waitFor("open transactions of the keys to end", () => until - performance.now());
+      if (performance.now() - begun > WHO_MS) waitsFor = await whoIsInTheWay(end);
+      await work.waitFor(waitsFor, () => until - performance.now());
     }
   }
+}
+
+/** A wait as long as this is told with those who may be its reason. */
+const WHO_MS = 1_000;
+
+/** The longest open transactions of the shard: one of them holds the residence. Not every login may see them. */
+async function whoIsInTheWay({ store, shard }: ShardEnd): Promise<string> {
+  const wait = "open transactions of the keys to end";
+  const { openTransactionsSql: sql } = store.dialect;
+  if (sql === undefined) return wait;
+  const seen = await store.run(sql, []).catch(() => undefined);
+  if (seen === undefined || seen.rows.length === 0) return wait;
+  const list = seen.rows.map((row) => `${String(row["who"])}, ${Number(row["seconds"])} s`).join("; ");
+  return `${wait}; the longest open on shard ${shard}: ${list}`;
 }

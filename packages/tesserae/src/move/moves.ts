@@ -4,7 +4,7 @@
  */
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { TesseraeError } from "../base/errors.ts";
+import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import { readClosedShards, setShardClosed } from "../directory/closed-shards.ts";
 import { type DirectoryRow, isServed } from "../directory/directory-rows.ts";
 import { ResidenceRows } from "../directory/residence-rows.ts";
@@ -552,13 +552,42 @@ export class Moves<Key extends KeyValue = KeyValue> {
       await this.#options.shardGate(shard);
       await this.#options.checkSchema(shard);
     };
-    for (let start = 0; start < members.length; start += POINTS_PAGE)
-      await preflight(
-        this.#parts,
-        members.slice(start, start + POINTS_PAGE),
-        { source, target },
-        { checkShard: start === 0 ? checkShard : async () => {} },
-      );
+    for (let start = 0; start < members.length; start += POINTS_PAGE) {
+      const page = members.slice(start, start + POINTS_PAGE);
+      try {
+        await preflight(
+          this.#parts,
+          page,
+          { source, target },
+          { checkShard: start === 0 ? checkShard : async () => {} },
+        );
+      } catch (error) {
+        const isOfPlaces =
+          isTesseraeError(error, "RESIDENCE_CONFLICT") || isTesseraeError(error, "MOVE_TARGET_NOT_EMPTY");
+        if (!isOfPlaces || !(await this.#haveMoved(page, source))) throw error;
+        throw new TesseraeError(
+          "SERIALIZATION",
+          "What is to move was moved by somebody else meanwhile. Look where it is now, and ask again.",
+          this.#place("moves"),
+        );
+      }
+    }
+  }
+
+  /** Whether another move has begun or ended since the directory was read: what was found at the target may be that one's. */
+  async #haveMoved(
+    members: readonly Pick<DirectoryRow, "kind" | "low" | "epoch">[],
+    source: number,
+  ): Promise<boolean> {
+    const { control, directoryRows, keys } = this.#parts;
+    for (const { kind, low, epoch } of members) {
+      const row =
+        kind === "p"
+          ? await directoryRows.lookup(low, keys.compare.bind(keys))
+          : await directoryRows.rangeAtOrBelow(control, low);
+      if (row?.state !== "active" || row.shard !== source || row.epoch !== epoch) return true;
+    }
+    return false;
   }
 
   #beginning<Target extends number | undefined>(

@@ -4,6 +4,7 @@ import { TesseraeError } from "../base/errors.ts";
 import { logTableName, residenceTableName } from "../engine/control-tables.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import type { KeyScope } from "../engine/row-transfer.ts";
+import { bytesOfRow } from "../engine/transfer-values.ts";
 import type { Member } from "./move-record.ts";
 import type { MoveParts, ShardEnd } from "./move-work.ts";
 import { refuseOverlaps } from "./range-overlaps.ts";
@@ -29,6 +30,7 @@ export async function preflight(
   await checkReferencesRight(parts, target);
   await checkReferencesRight(parts, source);
   await checkTarget(parts, members, target);
+  await checkRoom(parts, members, source, target);
 }
 
 /** Statements that change nothing need the same rights as those that do. */
@@ -71,6 +73,56 @@ async function checkReferencesRight(parts: MoveParts, end: ShardEnd): Promise<vo
   );
 }
 
+/** Rows of a table that are looked at to guess the size of all. */
+const SAMPLE_ROWS = 200;
+
+/** DISK_FULL where the target tells how much room it has, and the rows' values alone take more. */
+async function checkRoom(
+  parts: MoveParts,
+  members: readonly Member[],
+  source: ShardEnd,
+  target: ShardEnd,
+): Promise<void> {
+  const free = await target.database.engine.freeBytes?.();
+  if (free === undefined) return;
+  const transfer = parts.transferBetween(source, target);
+  const scope = scopeOf(parts, members);
+  const connection = await source.database.acquire({ mode: "read" });
+  let bytes = 0;
+  try {
+    for (const table of parts.tables) {
+      const slice = { table, scope };
+      const upTo = await transfer.boundary(connection, slice, SAMPLE_ROWS);
+      const keys = [...(await transfer.primaryKeysOf("source", connection, { ...slice, upTo })).keys()];
+      const rows = await transfer.read(
+        "source",
+        connection,
+        table,
+        keys.map((key) => transfer.parseLogKey(table, key)),
+      );
+      if (rows.length === 0) continue;
+      const sampled = rows.reduce((sum, row) => sum + bytesOfRow(row), 0);
+      bytes += (sampled / rows.length) * (await transfer.count("source", connection, slice));
+    }
+  } finally {
+    connection.release();
+  }
+  if (bytes <= free) return;
+  const mebibytes = (value: number) => `${(value / 2 ** 20).toFixed(1)} MiB`;
+  throw new TesseraeError(
+    "DISK_FULL",
+    `Shard ${target.shard} has ${mebibytes(free)} of room, and what is to move there takes at least ${mebibytes(bytes)}. Make room on its disk, or move less.`,
+    { cluster: "shards", shard: target.shard, federation: parts.federation.name },
+  );
+}
+
+function scopeOf(parts: MoveParts, members: readonly Member[]): KeyScope {
+  const [first] = members;
+  return first?.kind === "r"
+    ? { kind: "range", low: first.low, high: first.high, federation: parts.federation.name }
+    : { kind: "points", keys: members.map(({ low }) => low) };
+}
+
 async function checkTarget(parts: MoveParts, members: readonly Member[], target: ShardEnd): Promise<void> {
   const { keys, federation } = parts;
   const present = await target.residences.find(members);
@@ -87,12 +139,8 @@ async function checkTarget(parts: MoveParts, members: readonly Member[], target:
   // What a residence tells of was left by an earlier move, and goes when this one begins. Other rows are somebody's.
   const known = new Set(present.map(({ low }) => keys.cacheKey(low)));
   const unknown = members.filter(({ low }) => !known.has(keys.cacheKey(low)));
-  const [first] = unknown;
-  if (first === undefined) return;
-  const scope: KeyScope =
-    first.kind === "r"
-      ? { kind: "range", low: first.low, high: first.high, federation: federation.name }
-      : { kind: "points", keys: unknown.map(({ low }) => low) };
+  if (unknown.length === 0) return;
+  const scope = scopeOf(parts, unknown);
   for (const table of parts.tables) {
     const column = target.store.dialect.quote(table.keyColumn as string);
     const { sql, parameters } = scopeCondition({ end: () => target, parts, scope }, "target", column);

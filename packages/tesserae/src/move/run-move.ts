@@ -266,7 +266,7 @@ class Drive {
 async function fenceEnds(work: MoveWork): Promise<void> {
   const { source, target, record } = work;
   const put = (end: typeof source) =>
-    patiently(work, () =>
+    patiently(work, end, () =>
       end.store.transaction(
         (transaction) => end.residences.fence(transaction, record.members, record.token, LOCK_WAIT_MS),
         { once: true },

@@ -36,7 +36,7 @@ export async function shape(work: MoveWork): Promise<void> {
 
 async function isolateOnShard(work: MoveWork, member: Member): Promise<void> {
   const { source, record } = work;
-  await patiently(work, () =>
+  await patiently(work, source, () =>
     source.store.transaction(
       async (transaction) => {
         // First the range's row, then the point: the other way round leaves locks on the gap where the point would be (MariaDB).
@@ -54,7 +54,7 @@ async function isolateOnShard(work: MoveWork, member: Member): Promise<void> {
 /** `[low, high)` becomes up to three ranges, of which the member is one. */
 async function carveOnShard(work: MoveWork, low: KeyValue, member: Member): Promise<void> {
   const { source, record } = work;
-  await patiently(work, () =>
+  await patiently(work, source, () =>
     source.store.transaction(
       async (transaction) => {
         await source.residences.fenceRanges(transaction, record.token);
@@ -100,7 +100,7 @@ export async function merge(work: MoveWork): Promise<void> {
   if (join?.kind !== "merge") throw new Error("only a merge has this step");
   const low = parts.keys.fromText(join.low);
   const at = parts.keys.fromText(join.at);
-  await patiently(work, () =>
+  await patiently(work, target, () =>
     target.store.transaction(
       async (transaction) => {
         await target.residences.fenceRanges(transaction, record.token);

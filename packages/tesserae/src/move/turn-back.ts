@@ -29,7 +29,7 @@ export async function turnBack(work: MoveWork): Promise<void> {
 /** Any state before the cut-over → `here`. */
 async function reopenSource(work: MoveWork): Promise<void> {
   const { source, record } = work;
-  await patiently(work, () =>
+  await patiently(work, source, () =>
     source.store.transaction(
       async (transaction) => {
         const rows = await source.residences.fence(transaction, record.members, record.token, LOCK_WAIT_MS);

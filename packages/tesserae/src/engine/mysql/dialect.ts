@@ -36,6 +36,8 @@ export const mysqlDialect: EngineDialect = Object.freeze({
   dropTable: dropMysqlTable,
   listTablesSql:
     "select table_name as name from information_schema.tables where table_schema = database() and table_type = 'BASE TABLE' order by table_name",
+  openTransactionsSql:
+    "select concat('connection ', trx_mysql_thread_id, coalesce(concat(' of ', user), '')) as who, timestampdiff(second, trx_started, now()) as seconds from information_schema.innodb_trx left join information_schema.processlist on id = trx_mysql_thread_id where trx_started < now() - interval 1 second order by trx_started limit 3",
   listTriggersSql:
     "select trigger_name as name from information_schema.triggers where trigger_schema = database() order by trigger_name",
   classify: classifyMysqlError,

@@ -30,6 +30,8 @@ export const postgresDialect: EngineDialect = Object.freeze({
   dropTable: (name: string) => dropPostgresTable(name, guardFunctionNames(name)),
   listTablesSql:
     "select relname::text as name from pg_class where relkind in ('r', 'p') and relnamespace = (select oid from pg_namespace where nspname = current_schema()) order by relname",
+  openTransactionsSql:
+    "select concat('connection ', pid, ' of ', usename, case when state like 'idle%' then ' (idle)' else '' end) as who, extract(epoch from clock_timestamp() - xact_start)::int as seconds from pg_stat_activity where datname = current_database() and backend_type = 'client backend' and xact_start < clock_timestamp() - interval '1 second' order by xact_start limit 3",
   listTriggersSql:
     "select tgname::text as name from pg_trigger join pg_class on pg_class.oid = tgrelid where not tgisinternal and relnamespace = (select oid from pg_namespace where nspname = current_schema()) order by tgname",
   classify: classifyPostgresError,

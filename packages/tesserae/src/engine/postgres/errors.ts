@@ -45,6 +45,7 @@ const CODES: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
   ["40001", "SERIALIZATION"],
   ["40003", "CONNECTION_LOST"],
   ["40P01", "DEADLOCK"],
+  ["53100", "DISK_FULL"],
   ["53300", "CONNECTION_LIMIT"],
   ["55P03", "LOCK_TIMEOUT"],
   ["57P01", "CONNECTION_LOST"],

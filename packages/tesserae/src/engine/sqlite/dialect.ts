@@ -29,6 +29,7 @@ export const sqliteDialect: EngineDialect = Object.freeze({
   dropTable: dropSqliteTable,
   listTablesSql:
     "select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\' order by name",
+  openTransactionsSql: undefined,
   listTriggersSql: "select name from sqlite_schema where type = 'trigger' order by name",
   classify: classifySqliteError,
 });

@@ -1,5 +1,6 @@
 /** The factory of the embedded engine, and how a SQLite file is named. */
 import { realpathSync } from "node:fs";
+import { statfs } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TesseraeError } from "../../base/errors.ts";
@@ -52,12 +53,19 @@ class SqliteEngine implements Engine {
   readonly name = "sqlite";
   readonly dialect = sqliteDialect;
   readonly address: DatabaseAddress;
+  readonly #folder: string | undefined;
   readonly #store: Store;
   readonly #makeControl: () => Engine;
   #control: Engine | undefined;
 
   /** `makeControl` is undefined for an engine that is a control database itself. */
-  constructor(address: DatabaseAddress, store: Store, makeControl: (() => Engine) | undefined) {
+  constructor(
+    address: DatabaseAddress,
+    store: Store,
+    makeControl: (() => Engine) | undefined,
+    folder?: string,
+  ) {
+    this.#folder = folder;
     this.address = Object.freeze(address);
     this.#store = store;
     this.#makeControl = makeControl ?? (() => this);
@@ -71,6 +79,12 @@ class SqliteEngine implements Engine {
   open(options: PoolOptions): Database {
     return new SqliteDatabase(this, this.#store, options);
   }
+
+  async freeBytes(): Promise<number | undefined> {
+    if (this.#folder === undefined) return undefined;
+    const { bavail, bsize } = await statfs(this.#folder);
+    return bavail * bsize;
+  }
 }
 
 function fileEngine(path: string, settings: StoreSettings, isControl = false): Engine {
@@ -78,7 +92,7 @@ function fileEngine(path: string, settings: StoreSettings, isControl = false): E
   const url = `sqlite:${absolute}`;
   const address = { identity: url, server: url, display: url };
   const control = isControl ? undefined : () => fileEngine(controlPath(absolute), settings, true);
-  return new SqliteEngine(address, fileStore(absolute, settings), control);
+  return new SqliteEngine(address, fileStore(absolute, settings), control, dirname(absolute));
 }
 
 let memoryCount = 0;

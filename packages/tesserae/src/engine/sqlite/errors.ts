@@ -60,7 +60,7 @@ export function classifySqliteError(error: unknown): ErrorReason {
     case CORRUPT:
       return { code: "CONNECTION_LOST", fatal: true };
     default:
-      return { code: "QUERY_FAILED", fatal: primary === FULL };
+      return primary === FULL ? { code: "DISK_FULL", fatal: true } : { code: "QUERY_FAILED", fatal: false };
   }
 }
 
