@@ -583,7 +583,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
     for (const { kind, low, epoch } of members) {
       const row =
         kind === "p"
-          ? await directoryRows.lookup(low, keys.compare.bind(keys))
+          ? await directoryRows.lookup(low, keys.compare)
           : await directoryRows.rangeAtOrBelow(control, low);
       if (row?.state !== "active" || row.shard !== source || row.epoch !== epoch) return true;
     }
