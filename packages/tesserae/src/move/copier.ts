@@ -85,7 +85,7 @@ async function copyTable(
   from: readonly unknown[] | undefined,
   rate: Rate,
 ): Promise<void> {
-  const size = new SliceSize(work.throttle);
+  const size = new SliceSize(work.throttle, work.target.store.capabilities);
   let after = from;
   for (;;) {
     await work.waitFor(work.throttle.wait().why, () => work.throttle.wait().ms);

@@ -159,14 +159,20 @@ export class MoveRows {
     return next;
   }
 
-  /** What is wanted of the runner, and by the way a sign of life. MOVE_TAKEN_OVER. */
-  async touch(record: MoveRecord): Promise<Wanted> {
+  /** What is wanted of the runner. MOVE_TAKEN_OVER. */
+  async wanted(record: MoveRecord): Promise<Wanted> {
+    const now = await this.find(record.id);
+    if (now === undefined || now.token !== record.token) throw takenOver(record.id);
+    return now.wanted;
+  }
+
+  /** A sign of life. MOVE_TAKEN_OVER. */
+  async touch(record: MoveRecord): Promise<void> {
     const { affectedRows } = await this.#control.run(
       `update ${MOVES_TABLE} set updated = ? where id = ? and token = ?`,
       this.#encodeColumns({ ...record, updated: new Date() }, ["updated", "id", "token"]),
     );
     if (affectedRows !== 1n) throw takenOver(record.id);
-    return (await this.find(record.id))?.wanted ?? "run";
   }
 
   async want(id: bigint, wanted: Wanted): Promise<void> {

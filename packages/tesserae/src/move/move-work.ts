@@ -106,9 +106,10 @@ export class MoveWork {
     return this.parts.at(point);
   }
 
-  /** Writes the next step to main, with what is known. MOVE_TAKEN_OVER. */
-  async advance(step: MoveStep, progress: Partial<MoveProgress> = {}): Promise<void> {
-    await this.save({ step, progress: { ...this.record.progress, waitsFor: undefined, ...progress } });
+  /** Writes the next step to main, with what is known, and does what is wanted. MoveInterrupted, MOVE_TAKEN_OVER. */
+  async advance(step: MoveStep): Promise<void> {
+    await this.save({ step, progress: { ...this.record.progress, waitsFor: undefined } });
+    await this.obey();
   }
 
   async save(change: RecordChange): Promise<void> {
@@ -137,7 +138,7 @@ export class MoveWork {
 
   /** Looks what is wanted of the runner. */
   async obey(): Promise<void> {
-    const wanted = await this.parts.moves.touch(this.record);
+    const wanted = await this.parts.moves.wanted(this.record);
     if (wanted !== "run") throw new MoveInterrupted(wanted);
   }
 

@@ -176,6 +176,12 @@ export class Moves<Key extends KeyValue = KeyValue> {
   async drain(shard: number, options: MoveOptions & { readonly to?: number } = {}): Promise<MoveStatus[]> {
     this.#check("drain", options, options.to);
     this.#checkShard(shard);
+    if (options.to === shard)
+      throw new TesseraeError(
+        "MOVE_SAME_SHARD",
+        `Shard ${shard} cannot be drained to itself. Name another one, or none.`,
+        { ...this.#place("drain"), shard },
+      );
     if (options.to === undefined) await this.#emptiest(shard);
     await setShardClosed(this.#parts.control, this.#parts.federation.name, shard, true);
     const statuses: MoveStatus[] = [];

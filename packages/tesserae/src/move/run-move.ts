@@ -142,8 +142,11 @@ class Drive {
   async run(): Promise<MoveRecord> {
     for (;;) {
       try {
-        if (!this.#fenced) await fenceEnds(this.#work);
-        this.#fenced = true;
+        if (!this.#fenced) {
+          await fenceEnds(this.#work);
+          this.#fenced = true;
+          await this.#work.obey();
+        }
         await runSteps(this.#work);
         break;
       } catch (error) {

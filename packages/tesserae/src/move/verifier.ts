@@ -22,7 +22,7 @@ export async function verifyRows(work: MoveWork): Promise<void> {
   const first = tables.findIndex(({ name }) => name === cursor.table);
   for (const table of tables.slice(first)) {
     const from = table.name === cursor.table ? cursor.after : undefined;
-    const size = new SliceSize(work.throttle);
+    const size = new SliceSize(work.throttle, work.target.store.capabilities);
     let after = from === undefined ? undefined : work.transfer.parseLogKey(table, from);
     for (;;) {
       await work.waitFor(work.throttle.wait().why, () => work.throttle.wait().ms);
