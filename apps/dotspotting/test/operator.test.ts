@@ -130,6 +130,13 @@ forEachEngine((engine) => {
       expect(await site.fed.tenants.where(id)).toMatchObject({ shard: from, epoch: 1n, state: "active" });
     });
 
+    it("shows a shard that is drained", async () => {
+      await site.fed.drain(2);
+      expect(await page()).toMatch(/Shard 2 \S+ 0 users 0 % Drained: takes no new users Moves/);
+      await site.fed.reopen(2);
+      expect(await page()).not.toContain("Drained");
+    });
+
     it("says what is refused, to a form on the page and to a script in a word", async () => {
       const { id } = await member("iris", 1);
       const shard = String(await shardOf(id));

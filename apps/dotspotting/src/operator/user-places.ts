@@ -19,16 +19,25 @@ export interface ShardLoad {
   readonly address: string;
   readonly isMain: boolean;
   readonly users: number;
+  /** It was drained, and takes no new users. */
+  readonly isClosed: boolean;
   /** From 0 to 1. */
   readonly share: number;
 }
 
 export async function shardLoads(fed: DotFederation): Promise<ShardLoad[]> {
-  const counts = await fed.tenants.count();
+  const [counts, closed] = await Promise.all([fed.tenants.count(), fed.moves.closedShards()]);
   const total = [...counts.values()].reduce((sum, users) => sum + users, 0);
   return fed.status().shards.map(({ id, address, isMain }) => {
     const users = counts.get(id) ?? 0;
-    return { id, address, isMain, users, share: total === 0 ? 0 : users / total };
+    return {
+      id,
+      address,
+      isMain,
+      users,
+      isClosed: closed.includes(id),
+      share: total === 0 ? 0 : users / total,
+    };
   });
 }
 

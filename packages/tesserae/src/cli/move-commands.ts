@@ -1,11 +1,13 @@
 /** `tesserae move`, `split`, `merge`, `drain`, `isolate`: each runs its moves here, to their end. `tesserae moves` looks after those that are there. */
 import { type Command, InvalidArgumentError } from "commander";
+import type { Federation } from "../federation.ts";
 import type { KeyRange, MoveOptions, MoveStatus } from "../move/move-status.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import {
   FEDERATION_OPTION,
   type Handle,
   handleOf,
+  onFederation,
   onHandle,
   optionsOf,
   wholeNumber,
@@ -101,20 +103,34 @@ function addDrain(program: Command): void {
     readonly to?: number;
     readonly federation?: string;
   }
-  const command = program
+  const ofOne = ["-f, --federation <name>", "of this federation alone"] as const;
+  const faceOf = (federation: Federation, { federation: name }: Pick<DrainOptions, "federation">) =>
+    name === undefined ? federation : handleOf(federation, name);
+  const drain = program
     .command("drain")
     .argument("<shard>", "the shard to empty", wholeNumber)
-    .description("move everything away from a shard")
-    .option("-f, --federation <name>", "of this federation alone")
+    .description("move everything away from a shard, which takes no new keys from then on")
+    .option(...ofOne)
     .option("-t, --to <shard>", "to this shard; without it, to the others evenly", wholeNumber);
-  withPace(command).action(async (shard: number, options: DrainOptions, self: Command) => {
+  withPace(drain).action(async (shard: number, options: DrainOptions, self: Command) => {
     const to = options.to === undefined ? {} : { to: options.to };
-    await runHere(self, (federation, caller) => {
-      const drained =
-        options.federation === undefined ? federation : handleOf(federation, options.federation);
-      return drained.drain(shard, { ...to, ...paceOf(options), ...caller });
-    });
+    await runHere(self, (federation, caller) =>
+      faceOf(federation, options).drain(shard, { ...to, ...paceOf(options), ...caller }),
+    );
   });
+  program
+    .command("reopen")
+    .argument("<shard>", "a shard that was drained", wholeNumber)
+    .description("let a shard that was drained take new keys again")
+    .option(...ofOne)
+    .action(async (shard: number, options: DrainOptions, self: Command) => {
+      await onFederation(self, async (federation) => {
+        await faceOf(federation, options).reopen(shard);
+        print(optionsOf(self).json === true, { shard, open: true }, () => [
+          `shard ${shard} takes new keys again`,
+        ]);
+      });
+    });
 }
 
 function addIsolate(program: Command): void {

@@ -119,6 +119,17 @@ describe("tesserae move", { timeout: 120_000 }, () => {
       ["key 1100", 2],
     ]);
     expect(await data("1100", "count")).toBe("3");
+    // A shard that is being emptied takes no new keys, until somebody says so.
+    const added = async (key: string) => ((await json("tenant", "add", key)) as { shard: number }).shard;
+    expect(await added("1")).toBe(2);
+    expect(await run("reopen", "1")).toMatchObject({ code: 0, stdout: "shard 1 takes new keys again\n" });
+    expect(await added("2")).toBe(1);
+    expect(await run("drain", "1", "--to", "1")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("MOVE_SAME_SHARD"),
+    });
+    // What was refused has not closed the shard: it has the fewest keys.
+    expect(await added("3")).toBe(1);
   });
 
   it("refuses before anything is written, with the error's code", async () => {

@@ -42,11 +42,12 @@ function shardsSection(shards: readonly ShardLoad[]): Html {
   return html`<section aria-labelledby="shards" data-live="shards">
     <h2 id="shards">Shards</h2>
     <ul class="cards">${shards.map(
-      ({ id, address, users, share }) => html`<li class="panel shard">
+      ({ id, address, users, share, isClosed }) => html`<li class="panel shard">
         <h3>Shard ${id}</h3>
         <p class="address">${address}</p>
         <progress max="1" value="${share.toFixed(4)}" aria-label="Share of the users on shard ${id}"></progress>
         <p><strong>${counted(users, "user")}</strong> <span class="muted">${(share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %</span></p>
+        ${isClosed ? html`<p class="muted">Drained: takes no new users</p>` : ""}
       </li>`,
     )}</ul>
   </section>`;
