@@ -54,12 +54,13 @@ export type ChildQuestion =
       readonly what: MoveWhat;
       readonly to: number;
       readonly pauseBudgetMs?: number;
+      readonly rowsPerSecond?: number;
     }
   | { readonly verb: "merge"; readonly at: string; readonly to: number }
   /** Leaves the move when it comes to the point, and then aborts it. */
   | {
       readonly verb: "moveAndAbort";
-      readonly what: MoveWhat;
+      readonly key: string;
       readonly to: number;
       readonly leaveAt: string;
     }

@@ -42,15 +42,17 @@ export class ChaosProcess {
         else this.#seePoint(message.point);
       } else this.#answer(message);
     });
-    this.#ended = new Promise((resolve) => {
-      this.#child.once("exit", (code, signal) => {
-        this.#gone = true;
-        const error = new ChildError("GONE", `${this.name} ended (${signal ?? code})`);
-        ready.reject(error);
-        for (const { reject } of this.#waiting.values()) reject(error);
-        this.#waiting.clear();
-        resolve();
-      });
+    const exited = new Promise<string>((resolve) => {
+      this.#child.once("exit", (code, signal) => resolve(signal ?? `${code}`));
+    });
+    // What it has told before its end may come after the news of its end.
+    const silent = new Promise<void>((resolve) => this.#child.once("disconnect", () => resolve()));
+    this.#ended = Promise.all([exited, silent]).then(([how]) => {
+      this.#gone = true;
+      const error = new ChildError("GONE", `${this.name} ended (${how})`);
+      ready.reject(error);
+      for (const { reject } of this.#waiting.values()) reject(error);
+      this.#waiting.clear();
     });
   }
 

@@ -21,7 +21,7 @@ import type { MovePoint } from "../../../src/move/move-points.ts";
 import type { ChaosAddresses } from "./chaos-messages.ts";
 import { ChaosProcess } from "./chaos-process.ts";
 import { type ChaosFederation, chaosSchema } from "./chaos-schema.ts";
-import { LEASE_MS } from "./chaos-timing.ts";
+import { LEASE_MS, RUNNER_SILENT_MS } from "./chaos-timing.ts";
 
 /** Which engine plays what; keys begin on the source and move to the target and back. */
 export interface EnginePlan {
@@ -200,7 +200,9 @@ export function openFederation(
   leaseMs: number = LEASE_MS,
   at: (point: MovePoint) => void | Promise<void> = () => {},
 ): Promise<ChaosFederation> {
-  const internals: { readonly [MOVE_INTERNALS]: MoveInternals } = { [MOVE_INTERNALS]: { at } };
+  const internals: { readonly [MOVE_INTERNALS]: MoveInternals } = {
+    [MOVE_INTERNALS]: { at, runnerSilentMs: RUNNER_SILENT_MS },
+  };
   return federate({
     ...internals,
     schema: chaosSchema,

@@ -51,7 +51,7 @@ async function prepare(site: ChaosSite, point: MovePoint, shape: "key" | "range"
   if (point.startsWith("abort")) {
     const questions = both((key) => ({
       verb: "moveAndAbort",
-      what: what(key),
+      key: `${key}`,
       to: TO,
       leaveAt: "verify:slice",
     }));
@@ -62,7 +62,9 @@ async function prepare(site: ChaosSite, point: MovePoint, shape: "key" | "range"
     const questions = both((key) => ({ verb: "move", what: what(key), to: TO, pauseBudgetMs: 1 }));
     return { ...plain, questions, delays: { "catchUp:round": 40, "freeze:frozen": 5 } };
   }
-  return { ...plain, questions: both((key) => ({ verb: "move", what: what(key), to: TO })) };
+  // A throttle makes the slices of the copy so small that there are several.
+  const slow = point === "copy:chunk" ? { rowsPerSecond: 80 } : {};
+  return { ...plain, questions: both((key) => ({ verb: "move", what: what(key), to: TO, ...slow })) };
 }
 
 const farm = new ServerFarm();
@@ -86,10 +88,16 @@ for (const plan of ENGINE_PLANS) {
 
     /** Writers at work, and both moves at the point, where the process ends or stops. */
     async function begin(point: MovePoint, shape: "key" | "range", signal: "SIGKILL" | "SIGSTOP") {
+      // A case that failed may have left it in whatever state.
+      victim.signal("SIGCONT");
+      await writer.ask({ verb: "stopWriting" });
       const scenario = await prepare(site, point, shape);
       const { keys, questions, delays } = scenario;
-      await writer.ask({ verb: "writeSome", keys, seed: 1, writes: 3 });
-      await writer.ask({ verb: "write", keys, seed: 2, pauseMs: 4 });
+      // Enough for several slices of a throttled copy, and then less than the throttle lets pass.
+      const slow = point === "copy:chunk";
+      await writer.ask({ verb: "writeSome", keys, seed: 1, writes: slow ? 25 : 3 });
+      await writer.ask({ verb: "write", keys, seed: 2, pauseMs: slow ? 60 : 4 });
+      if (victim.isGone) victim = site.start("movers");
       await victim.ready();
       await victim.ask({ verb: "order", order: { point, after: 1, signal, arrivals: 2 } });
       await victim.ask({ verb: "delay", delays });

@@ -87,13 +87,17 @@ export class MoverWork {
         this.#delays = question.delays;
         return Promise.resolve();
       case "move":
-        return this.#move(question.what, { to: question.to, pauseBudgetMs: question.pauseBudgetMs ?? 1_000 });
+        return this.#move(question.what, {
+          to: question.to,
+          pauseBudgetMs: question.pauseBudgetMs ?? 1_000,
+          ...(question.rowsPerSecond === undefined ? {} : { rowsPerSecond: question.rowsPerSecond }),
+        });
       case "merge":
         return this.#fed
           .merge({ at: BigInt(question.at), to: question.to }, { graceMs: GRACE_MS })
           .then(({ state }) => state);
       case "moveAndAbort":
-        return this.#moveAndAbort(question.what, question.to, question.leaveAt);
+        return this.#moveAndAbort(question.key, question.to, question.leaveAt);
       case "moveAbout":
         return this.#begin(question);
       case "stopMoving":
@@ -105,7 +109,12 @@ export class MoverWork {
 
   async #move(
     what: MoveWhat,
-    given: { readonly to: number; readonly pauseBudgetMs?: number; readonly signal?: AbortSignal },
+    given: {
+      readonly to: number;
+      readonly pauseBudgetMs?: number;
+      readonly rowsPerSecond?: number;
+      readonly signal?: AbortSignal;
+    },
   ): Promise<string> {
     const options = { graceMs: GRACE_MS, ...given };
     const [status] = await ("keys" in what
@@ -120,15 +129,15 @@ export class MoverWork {
     return status?.state ?? "nothing";
   }
 
-  async #moveAndAbort(what: MoveWhat, to: number, leaveAt: string): Promise<string> {
+  async #moveAndAbort(key: string, to: number, leaveAt: string): Promise<string> {
     const leave = new AbortController();
     this.#leaveAt = leaveAt;
     this.#leaving.add(leave);
-    const before = new Set((await this.#fed.moves.list()).map(({ id }) => id));
-    const ended = await this.#move(what, { to, signal: leave.signal }).catch(() => undefined);
+    const ended = await this.#move({ keys: [key] }, { to, signal: leave.signal }).catch(() => undefined);
     if (ended !== undefined) return ended;
-    for (const { id } of await this.#fed.moves.list()) if (!before.has(id)) await this.#fed.moves.abort(id);
-    return "aborted";
+    for (const move of await this.#fed.moves.list())
+      if (move.key === key) return (await this.#fed.moves.abort(move.id)).state;
+    return "ended";
   }
 
   async #begin(question: Extract<MoverQuestion, { verb: "moveAbout" }>): Promise<void> {
@@ -177,7 +186,13 @@ export class MoverWork {
   ): Promise<string> {
     const { moves, tenants } = this.#fed;
     const waitFor = random.chance(0.3) ? "arrived" : "done";
-    const options = { graceMs: GRACE_MS, waitFor, batchKeys: random.int(1, 4) } as const;
+    const options = {
+      graceMs: GRACE_MS,
+      waitFor,
+      batchKeys: random.int(1, 4),
+      // Slow enough for a copy in several slices.
+      ...(random.chance(0.1) ? { rowsPerSecond: 120 } : {}),
+    } as const;
     if (range !== null && random.chance(0.7)) {
       const low = BigInt(range.low);
       const high = BigInt(range.high);
@@ -223,6 +238,13 @@ export class MoverWork {
   }
 
   async #resume(ids: readonly string[]): Promise<void> {
-    for (const id of ids) await this.#fed.moves.resume(BigInt(id), { olderThanMs: 0 });
+    for (const id of ids) {
+      try {
+        await this.#fed.moves.resume(BigInt(id), { olderThanMs: 0 });
+      } catch (error) {
+        // It was to end so.
+        if (!isTesseraeError(error, "MOVE_ABORTED")) throw error;
+      }
+    }
   }
 }
