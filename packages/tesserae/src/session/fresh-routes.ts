@@ -30,6 +30,7 @@ export class FreshRoutes<T> {
   }
 
   #end(key: string, underWay: UnderWay<T>): void {
-    if (this.#underWay.get(key) === underWay) this.#underWay.delete(key);
+    // The next one takes the place; who asks before it begins may still join it.
+    if (underWay.next === undefined) this.#underWay.delete(key);
   }
 }
