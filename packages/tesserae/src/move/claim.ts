@@ -68,9 +68,8 @@ async function claimPoints(work: MoveWork): Promise<void> {
     const fresh = record.members.filter(isNew);
     if (fresh.length > 0 && (await target.residences.hasRanges(transaction)))
       for (const member of fresh) await target.residences.lockRangeAround(transaction, member.low);
-    for (const member of record.members) {
-      if (!isNew(member)) await target.residences.put(transaction, arriving(member, record.token));
-    }
+    const others = record.members.filter((member) => !isNew(member));
+    await target.residences.overwritePoints(transaction, others, { state: "arriving", token: record.token });
     await target.residences.insert(
       transaction,
       fresh.map((member) => arriving(member, record.token)),

@@ -140,6 +140,20 @@ export class MoverResidences {
     if (affectedRows === 0n) await this.insert(transaction, [row]);
   }
 
+  /** The same for many keys that are there: a statement for each epoch among them, not for each key. */
+  async overwritePoints(
+    transaction: ControlTransaction,
+    members: readonly Member[],
+    { state, token }: Pick<ResidenceRow, "state" | "token">,
+  ): Promise<void> {
+    for (const [epoch, ofEpoch] of Map.groupBy(members, (member) => member.epoch))
+      await this.#update(transaction, ofEpoch, "high = null, epoch = ?, state = ?, token = ?", [
+        this.#codec.encode("epoch", epoch),
+        this.#codec.encode("state", state),
+        this.#codec.encode("token", token),
+      ]);
+  }
+
   /** Inserts rows of which none is there. */
   async insert(transaction: ControlTransaction, rows: readonly ResidenceRow[]): Promise<void> {
     if (rows.length === 0) return;
