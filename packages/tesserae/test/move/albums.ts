@@ -37,7 +37,11 @@ export const schema = defineSchema({
       },
       { unique: [["owner", "place"]] },
     ),
-    empty: federated("owner", { id: bigint(), owner: bigint() }),
+    empty: federated("owner", {
+      id: bigint(),
+      owner: bigint(),
+      licence_id: bigint().nullable().references("licences"),
+    }),
   },
 });
 
@@ -45,6 +49,10 @@ export type AlbumsFederation = Federation<typeof schema>;
 
 export interface AlbumsOptions extends MoveInternals {
   readonly config?: Partial<FederationConfig<typeof schema>>;
+  /** False: the tables are there, and the login may not create any. */
+  readonly apply?: boolean;
+  /** Comes between the federation and its engines: main's is 0. */
+  readonly around?: (engine: Engine, shard: number) => Engine;
 }
 
 /** A residence or a directory row, in what tests look at. */
@@ -219,8 +227,8 @@ export class Albums implements AsyncDisposable {
 /** The first URL is main's, the others are the shards', from 1. Creates the tables unless they are there. */
 export async function openAlbums(urls: readonly string[], options: AlbumsOptions = {}): Promise<Albums> {
   const engines = await Promise.all(urls.map((url) => engineAt(url)));
-  const { config, at, ...internals } = options;
-  const [main, ...shards] = engines as [Engine, ...Engine[]];
+  const { config, at, apply = true, around = (engine) => engine, ...internals } = options;
+  const [main, ...shards] = engines.map(around) as [Engine, ...Engine[]];
   const opened: { albums?: Albums } = {};
   const fed = await federate<typeof schema>({
     schema,
@@ -230,7 +238,7 @@ export async function openAlbums(urls: readonly string[], options: AlbumsOptions
     ...config,
     [MOVE_INTERNALS]: { ...internals, at: (point: MovePoint) => opened.albums?.atPoint(point) },
   } as FederationConfig<typeof schema>);
-  await fed.schema.apply();
+  if (apply) await fed.schema.apply();
   opened.albums = new Albums(fed, engines);
   if (at !== undefined) opened.albums.atPoint = at;
   return opened.albums;
