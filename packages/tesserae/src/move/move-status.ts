@@ -76,7 +76,7 @@ export interface KeyRange<Key extends KeyValue = KeyValue> {
 }
 
 export interface MoveOptions {
-  /** Rows copied and verified in a second at most; without it as fast as both servers can. */
+  /** Rows copied, verified and purged in a second at most; without it as fast as both servers can. */
   readonly rowsPerSecond?: number;
   /** Hours of the day, of this process's clock, in which rows are copied: `"22-6"`. Outside of them the move waits. */
   readonly hours?: string;

@@ -18,16 +18,20 @@ export async function purge(work: MoveWork): Promise<void> {
     "the time of grace, in which readers may still be at the source",
     () => until - Date.now(),
   );
+  const { throttle } = work;
+  const batchRows = Math.min(ROWS_PER_BATCH, throttle.chunkRowsMax);
   for (const table of work.parts.tables.toReversed()) {
-    for (let deleted = ROWS_PER_BATCH; deleted === ROWS_PER_BATCH; ) {
+    for (let deleted = batchRows; deleted === batchRows; ) {
+      await work.waitFor(throttle.wait().why, () => throttle.wait().ms);
       deleted = await atSource(work, async (transaction, members) => {
         const slice = { table, scope: scopeOf(work, members) };
         return asMover(
           transaction.connection,
           { dialect: work.source.store.dialect, token: purgeToken(work) },
-          () => work.transfer.deleteSlice("source", transaction.connection, slice, ROWS_PER_BATCH),
+          () => work.transfer.deleteSlice("source", transaction.connection, slice, batchRows),
         );
       });
+      throttle.spend(deleted);
       await work.between();
       await work.at("purge:batch");
     }

@@ -45,14 +45,14 @@ export class Throttle {
     this.#hours = settings.hours === undefined ? undefined : parseHours(settings.hours);
   }
 
-  /** Rows of one piece of work at most: with a rate, what a quarter of a second allows. */
+  /** Rows of one piece of work at most: with a rate, what a tenth of a second allows, lest others meet bursts. */
   get chunkRowsMax(): number {
     return this.#rowsPerSecond === undefined
       ? Number.POSITIVE_INFINITY
-      : Math.max(1, Math.floor(this.#rowsPerSecond / 4));
+      : Math.max(1, Math.floor(this.#rowsPerSecond / 10));
   }
 
-  /** Rows were copied or verified. */
+  /** Rows were copied, verified or deleted. */
   spend(rows: number): void {
     if (this.#rowsPerSecond === undefined) return;
     const now = performance.now();
