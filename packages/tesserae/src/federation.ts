@@ -508,9 +508,13 @@ function refuseInTransaction(operation: string): void {
 async function refuseIncomplete(synchronizer: Synchronizer, shard: number): Promise<void> {
   const [missing] = await synchronizer.missingOn(shard);
   if (missing === undefined) return;
+  const unseen =
+    missing.kind === "guard"
+      ? " If it is there, this login may not see it: on MariaDB and MySQL it needs the TRIGGER right."
+      : "";
   throw new TesseraeError(
     "MOVE_SCHEMA",
-    `Shard ${shard} lacks the ${missing.kind} of "${missing.table}" that the schema says. Bring all shards to the schema first: await fed.schema.apply(), or "tesserae schema apply".`,
+    `Shard ${shard} lacks the ${missing.kind} of "${missing.table}" that the schema says. Bring all shards to the schema first: await fed.schema.apply(), or "tesserae schema apply".${unseen}`,
     { cluster: "shards", shard, table: missing.table },
   );
 }
