@@ -1,5 +1,4 @@
 /** The way back, from every point before the cut-over, asked for by another process; and what undoes a move after it. */
-import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { MovePoint } from "../../src/move/move-points.ts";
 import { AlbumBook } from "./album-book.ts";
@@ -34,15 +33,6 @@ const LOGS: readonly MovePoint[] = [
 ];
 const SHAPES: readonly MovePoint[] = ["shape:residence", "shape:directory"];
 
-/** Resolves when main has been told that the move is to be turned back. */
-async function wantedBack(albums: Albums, id: bigint): Promise<void> {
-  for (;;) {
-    const [row] = await albums.sql(0, `select wanted from tesserae_moves where id = ${id}`);
-    if (row?.["wanted"] === "abort") return;
-    await sleep(2);
-  }
-}
-
 onSites(
   "aborting",
   [...ENGINES, ...PAIRS],
@@ -60,7 +50,7 @@ onSites(
         if (at !== point || aborting !== undefined) return;
         const id = await albums.moveId();
         aborting = moves.abort(id);
-        await wantedBack(albums, id);
+        await albums.untilWanted(id, "abort");
       };
       await expect(move()).rejects.toMatchObject({ code: "MOVE_ABORTED" });
       albums.atPoint = () => {};

@@ -1,4 +1,5 @@
 /** A federation of albums and photos, for the tests of moves: tables that refer to each other and to themselves, second unique keys, rows in the control database. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Database, Engine, EngineDialect } from "../../src/engine/contract.ts";
 import { asMover } from "../../src/engine/mover.ts";
 import {
@@ -15,35 +16,34 @@ import { MOVE_INTERNALS, type MoveInternals } from "../../src/move/move-internal
 import type { MovePoint } from "../../src/move/move-points.ts";
 import { engineAt } from "../engine/open-database.ts";
 
-export const schema = defineSchema({
-  key: bigint(),
-  tables: {
-    licences: reference({ id: bigint(), name: text(40) }),
-    albums: federated("owner", {
+export const tables = {
+  licences: reference({ id: bigint(), name: text(40) }),
+  albums: federated("owner", {
+    id: bigint(),
+    owner: bigint(),
+    parent_id: bigint().nullable().references("albums"),
+    cover_id: bigint().nullable().references("photos"),
+    name: text(100),
+  }),
+  photos: federated(
+    "owner",
+    {
       id: bigint(),
       owner: bigint(),
-      parent_id: bigint().nullable().references("albums"),
-      cover_id: bigint().nullable().references("photos"),
-      name: text(100),
-    }),
-    photos: federated(
-      "owner",
-      {
-        id: bigint(),
-        owner: bigint(),
-        album_id: bigint().nullable().references("albums"),
-        title: text(),
-        place: text(20).nullable(),
-      },
-      { unique: [["owner", "place"]] },
-    ),
-    empty: federated("owner", {
-      id: bigint(),
-      owner: bigint(),
-      licence_id: bigint().nullable().references("licences"),
-    }),
-  },
-});
+      album_id: bigint().nullable().references("albums"),
+      title: text(),
+      place: text(20).nullable(),
+    },
+    { unique: [["owner", "place"]] },
+  ),
+  empty: federated("owner", {
+    id: bigint(),
+    owner: bigint(),
+    licence_id: bigint().nullable().references("licences"),
+  }),
+};
+
+export const schema = defineSchema({ key: bigint(), tables });
 
 export type AlbumsFederation = Federation<typeof schema>;
 
@@ -141,6 +141,15 @@ export class Albums implements AsyncDisposable {
     const moves = await this.fed.moves.list();
     if (moves.length !== 1) throw new Error(`${moves.length} moves are under way`);
     return moves[0]?.id as bigint;
+  }
+
+  /** Resolves when main has been told so, whether or not whoever runs the move has heard of it. */
+  async untilWanted(id: bigint, wanted: "abort" | "pause"): Promise<void> {
+    for (;;) {
+      const [row] = await this.sql(0, `select wanted from tesserae_moves where id = ${id}`);
+      if (row?.["wanted"] === wanted) return;
+      await sleep(2);
+    }
   }
 
   /** SQL with `?` on a shard's database, or with 0 on main's control database, past every session. */

@@ -1,5 +1,4 @@
 /** What may be asked of a move while it runs, and of one that nobody runs: pause, resume, leave, close, watch. */
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import type { MoveStatus } from "../../src/index.ts";
 import type { MovePoint } from "../../src/move/move-points.ts";
@@ -34,14 +33,6 @@ onSites(
         albums.atPoint = () => {};
         await act(await albums.moveId());
       };
-    }
-
-    async function wanted(id: bigint, what: string): Promise<void> {
-      for (;;) {
-        const [row] = await shared.albums.sql(0, `select wanted from tesserae_moves where id = ${id}`);
-        if (row?.["wanted"] === what) return;
-        await sleep(2);
-      }
     }
 
     test("says what it does, in order, to its caller and to who watches", async () => {
@@ -94,7 +85,7 @@ onSites(
         let pausing: Promise<MoveStatus> | undefined;
         onceAt(point, async (id) => {
           pausing = (await others()).pause(id);
-          await wanted(id, "pause");
+          await shared.albums.untilWanted(id, "pause");
         });
         await expect(moves.move(key, { to: 2, ...QUICK })).rejects.toMatchObject({ code: "MOVE_PAUSED" });
         const { id } = (await pausing) as MoveStatus;
