@@ -57,9 +57,10 @@ export type ChildQuestion =
       readonly rowsPerSecond?: number;
     }
   | { readonly verb: "merge"; readonly at: string; readonly to: number }
-  /** Leaves the move when it comes to the point, and then aborts it. */
+  /** Leaves the move when it comes to the point, and, if so wanted, aborts it then. */
   | {
-      readonly verb: "moveAndAbort";
+      readonly verb: "moveAndLeave";
+      readonly abort: boolean;
       readonly key: string;
       readonly to: number;
       readonly leaveAt: string;

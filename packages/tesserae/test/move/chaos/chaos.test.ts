@@ -42,9 +42,12 @@ for (const plan of ENGINE_PLANS) {
             const result = await runner.run(schedule);
             if (verbose)
               console.log(
-                `${Math.round(result.tookMs)} ms ${describeSchedule(schedule)} ${JSON.stringify(result.met)}`,
+                `${Math.round(result.tookMs)} ms ${describeSchedule(schedule)} ${JSON.stringify(result.met)} ${result.times.join(", ")}`,
               );
-            expect(result.problems.slice(0, 12), `${plan.name}, ${describeSchedule(schedule)}`).toEqual([]);
+            expect(
+              result.problems.slice(0, 12),
+              `${plan.name}, ${describeSchedule(schedule)}; ${result.times.join(", ")}`,
+            ).toEqual([]);
             for (const [what, times] of Object.entries(result.met)) met[what] = (met[what] ?? 0) + times;
           }
         }

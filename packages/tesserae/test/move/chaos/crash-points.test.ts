@@ -21,7 +21,6 @@ interface Scenario {
   readonly questions: readonly [ChildQuestion, ChildQuestion];
   readonly keys: readonly string[];
   readonly endsAt: number;
-  readonly delays: Readonly<Record<string, number>>;
 }
 
 let lastKey = 0n;
@@ -32,7 +31,7 @@ async function prepare(site: ChaosSite, point: MovePoint, shape: "key" | "range"
   lastKey = b;
   const keys = [`${a}`, `${b}`];
   const both = (ask: (key: bigint) => ChildQuestion) => [ask(a), ask(b)] as const;
-  const plain = { keys, endsAt: TO, delays: {} };
+  const plain = { keys, endsAt: TO };
   if (point.startsWith("merge:")) {
     for (const key of [a, b]) {
       await tenants.addRange({ low: key - 100n, high: key }, { shard: TO });
@@ -48,19 +47,12 @@ async function prepare(site: ChaosSite, point: MovePoint, shape: "key" | "range"
   }
   for (const key of [a, b]) await tenants.add(key, { shard: FROM });
   const what = (key: bigint) => ({ keys: [`${key}`] });
-  if (point.startsWith("abort")) {
-    const questions = both((key) => ({
-      verb: "moveAndAbort",
-      key: `${key}`,
-      to: TO,
-      leaveAt: "verify:slice",
-    }));
-    return { ...plain, questions, endsAt: FROM };
-  }
-  if (point === "freeze:thawed") {
-    // Writes come between the last round and the freeze, and the freeze takes longer than it may.
-    const questions = both((key) => ({ verb: "move", what: what(key), to: TO, pauseBudgetMs: 1 }));
-    return { ...plain, questions, delays: { "catchUp:round": 40, "freeze:frozen": 5 } };
+  if (point.startsWith("abort") || point === "freeze:thawed") {
+    const abort = point !== "freeze:thawed";
+    // Whoever leaves a move lifts the freeze; whoever aborts it turns it back.
+    const leaveAt = abort ? "verify:slice" : "freeze:frozen";
+    const questions = both((key) => ({ verb: "moveAndLeave", key: `${key}`, to: TO, leaveAt, abort }));
+    return { questions, keys, endsAt: abort ? FROM : TO };
   }
   // A throttle makes the slices of the copy so small that there are several.
   const slow = point === "copy:chunk" ? { rowsPerSecond: 80 } : {};
@@ -77,6 +69,7 @@ for (const plan of ENGINE_PLANS) {
     let helper: ChaosProcess;
     /** The next one to be killed; it starts while the last case is being checked. */
     let victim: ChaosProcess;
+    let isReady = true;
 
     beforeAll(async () => {
       site = await ChaosSite.open(plan, farm);
@@ -89,10 +82,11 @@ for (const plan of ENGINE_PLANS) {
     /** Writers at work, and both moves at the point, where the process ends or stops. */
     async function begin(point: MovePoint, shape: "key" | "range", signal: "SIGKILL" | "SIGSTOP") {
       // A case that failed may have left it in whatever state.
-      victim.signal("SIGCONT");
+      if (!isReady) await victim.kill();
+      isReady = false;
       await writer.ask({ verb: "stopWriting" });
       const scenario = await prepare(site, point, shape);
-      const { keys, questions, delays } = scenario;
+      const { keys, questions } = scenario;
       // Enough for several slices of a throttled copy, and then less than the throttle lets pass.
       const slow = point === "copy:chunk";
       await writer.ask({ verb: "writeSome", keys, seed: 1, writes: slow ? 25 : 3 });
@@ -100,9 +94,9 @@ for (const plan of ENGINE_PLANS) {
       if (victim.isGone) victim = site.start("movers");
       await victim.ready();
       await victim.ask({ verb: "order", order: { point, after: 1, signal, arrivals: 2 } });
-      await victim.ask({ verb: "delay", delays });
       const moving = Promise.allSettled(questions.map((question) => victim.ask(question)));
       expect(await Promise.race([victim.reached(), moving])).toBe(point);
+      isReady = true;
       return { scenario, moving };
     }
 

@@ -14,7 +14,7 @@ type MoverQuestion = Extract<
       | "delay"
       | "move"
       | "merge"
-      | "moveAndAbort"
+      | "moveAndLeave"
       | "moveAbout"
       | "stopMoving"
       | "resume";
@@ -96,8 +96,8 @@ export class MoverWork {
         return this.#fed
           .merge({ at: BigInt(question.at), to: question.to }, { graceMs: GRACE_MS })
           .then(({ state }) => state);
-      case "moveAndAbort":
-        return this.#moveAndAbort(question.key, question.to, question.leaveAt);
+      case "moveAndLeave":
+        return this.#moveAndLeave(question);
       case "moveAbout":
         return this.#begin(question);
       case "stopMoving":
@@ -129,12 +129,18 @@ export class MoverWork {
     return status?.state ?? "nothing";
   }
 
-  async #moveAndAbort(key: string, to: number, leaveAt: string): Promise<string> {
+  async #moveAndLeave({
+    key,
+    to,
+    leaveAt,
+    abort,
+  }: Extract<MoverQuestion, { verb: "moveAndLeave" }>): Promise<string> {
     const leave = new AbortController();
     this.#leaveAt = leaveAt;
     this.#leaving.add(leave);
     const ended = await this.#move({ keys: [key] }, { to, signal: leave.signal }).catch(() => undefined);
     if (ended !== undefined) return ended;
+    if (!abort) return "left";
     for (const move of await this.#fed.moves.list())
       if (move.key === key) return (await this.#fed.moves.abort(move.id)).state;
     return "ended";

@@ -22,6 +22,8 @@ export interface ScheduleResult {
   readonly problems: readonly string[];
   /** How often movers met what. */
   readonly met: Readonly<Record<string, number>>;
+  /** When each part of it was over. */
+  readonly times: readonly string[];
   readonly tookMs: number;
 }
 
@@ -29,6 +31,8 @@ export class ScheduleRunner {
   readonly #site: ChaosSite;
   readonly #processes: Readonly<Record<Party, ChaosProcess[]>> = { movers: [], writers: [] };
   #firstKey = 0n;
+  #began = 0;
+  #times: string[] = [];
 
   constructor(site: ChaosSite) {
     this.#site = site;
@@ -36,6 +40,8 @@ export class ScheduleRunner {
 
   async run(schedule: Schedule): Promise<ScheduleResult> {
     const began = performance.now();
+    this.#began = began;
+    this.#times = [];
     const met: Record<string, number> = {};
     const problems: string[] = [];
     try {
@@ -44,7 +50,11 @@ export class ScheduleRunner {
       problems.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
     }
     problems.push(...checkSite(await readSite(this.#site.addresses), readLedgers(this.#site.ledgerFolder)));
-    return { problems, met, tookMs: performance.now() - began };
+    return { problems, met, times: this.#times, tookMs: performance.now() - began };
+  }
+
+  #note(what: string): void {
+    this.#times.push(`${Math.round(performance.now() - this.#began)} ms: ${what}`);
   }
 
   async #runThrough(schedule: Schedule, problems: string[], met: Record<string, number>): Promise<void> {
@@ -61,12 +71,10 @@ export class ScheduleRunner {
         mover.ask({ verb: "moveAbout", keys, range, seed: seed + 10_000 + index }),
       ),
     );
-    await Promise.all([
-      sleep(runMs),
-      ...schedule.faults.map((fault) => this.#inflict(fault, movers, writers)),
-    ]);
+    await Promise.all([sleep(runMs), ...this.#inflictAll(schedule.faults, movers, writers)]);
     this.#site.heal();
     for (const process of [...movers, ...writers]) process.signal("SIGCONT");
+    this.#note(`faults healed`);
     const heard = await Promise.allSettled(
       movers.map((mover) => inTime(mover, mover.ask<Record<string, number>>({ verb: "stopMoving" }))),
     );
@@ -75,7 +83,9 @@ export class ScheduleRunner {
         for (const [what, times] of Object.entries(each.value)) met[what] = (met[what] ?? 0) + times;
       else if (!isGone(each.reason)) problems.push(`a mover: ${String(each.reason)}`);
     }
+    this.#note("movers have stopped");
     await this.#resume(met);
+    this.#note("nothing is under way");
     await Promise.all(
       writers.map((writer) =>
         inTime(writer, writer.ask({ verb: "stopWriting" })).catch((error: unknown) => {
@@ -83,6 +93,7 @@ export class ScheduleRunner {
         }),
       ),
     );
+    this.#note("writers have stopped");
     const [writer] = await this.#staff("writers", 1);
     if (writer !== undefined) await inTime(writer, writer.ask({ verb: "writeSome", keys, seed, writes: 1 }));
   }
@@ -107,6 +118,22 @@ export class ScheduleRunner {
       keys: all.map((key) => `${key}`),
       range: layout === "range" ? { low: `${low}`, high: `${low + 100n}` } : null,
     };
+  }
+
+  /** All at once; but a process has one order for a point at a time. */
+  #inflictAll(
+    faults: readonly Fault[],
+    movers: readonly ChaosProcess[],
+    writers: readonly ChaosProcess[],
+  ): Promise<void>[] {
+    const lastOrder = new Map<number, Promise<void>>();
+    return faults.map((fault) => {
+      if (!("point" in fault)) return this.#inflict(fault, movers, writers);
+      const before = lastOrder.get(fault.mover) ?? Promise.resolve();
+      const done = before.then(() => this.#inflict(fault, movers, writers));
+      lastOrder.set(fault.mover, done);
+      return done;
+    });
   }
 
   async #inflict(
