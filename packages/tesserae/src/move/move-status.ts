@@ -92,7 +92,7 @@ export interface MoveOptions {
   readonly batchRows?: number;
   /** `done` (default): the call ends when the source is clean. `arrived`: when the keys live at the target; the rest goes on in this process. */
   readonly waitFor?: "done" | "arrived";
-  /** Called a few times a second while the move runs. */
+  /** Called a few times a second while the move runs. What it throws does not stop the move: the call rejects with it in the end. */
   onProgress?(status: MoveStatus): void;
   /** Ends the call, and leaves the move as it is: `fed.moves.resume()` goes on with it. */
   readonly signal?: AbortSignal;

@@ -419,6 +419,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
       ...(options.signal === undefined ? [] : [options.signal]),
     ]);
     const arrived = Promise.withResolvers<MoveStatus>();
+    let callersOwn: { readonly error: unknown } | undefined;
     const drive: DriveOptions = {
       signal,
       taken,
@@ -426,12 +427,20 @@ export class Moves<Key extends KeyValue = KeyValue> {
       runner: record.runner ?? "",
       onChange: (changed) => {
         const status = statusOf(changed, keys);
-        options.onProgress?.(status);
+        try {
+          if (callersOwn === undefined) options.onProgress?.(status);
+        } catch (error) {
+          // Not the move's affair, least of all in its cut-over: it is told in the end.
+          callersOwn = { error };
+        }
         if (changed.step === "purge") arrived.resolve(status);
       },
     };
     if (!taken) await this.#parts.at("created");
-    const done = driveMove(this.#parts, record, drive).then((ended) => statusOf(ended, keys));
+    const done = driveMove(this.#parts, record, drive).then((ended) => {
+      if (callersOwn !== undefined) throw callersOwn.error;
+      return statusOf(ended, keys);
+    });
     this.#running.add(done);
     const over = () => this.#running.delete(done);
     done.then(over, over);

@@ -176,6 +176,23 @@ onSites(
       for (const { book } of made) await book.expectOn(2);
     });
 
+    test("what its caller's own function throws does not stop it", async () => {
+      const { key, book } = await seeded();
+      let calls = 0;
+      const moving = shared.albums.fed.moves.move(key, {
+        to: 2,
+        ...QUICK,
+        onProgress: ({ step }) => {
+          calls += 1;
+          if (step === "arrive") throw new Error("the caller's own");
+        },
+      });
+      await expect(moving).rejects.toThrow("the caller's own");
+      expect(calls).toBeGreaterThan(3);
+      expect(await shared.albums.fed.moves.list()).toEqual([]);
+      await book.expectOn(2);
+    });
+
     test("what cannot be asked of it", async () => {
       const { key } = await seeded();
       const { moves } = shared.albums.fed;
