@@ -97,6 +97,13 @@ export function beginRange(
       (whole.high === null || high === null ? whole.high === high : keys.compare(whole.high, high) === 0);
     const member: Member = { kind: "r", low, high, epoch: whole.epoch };
     const target = beginning.target ?? whole.shard;
+    // A split that stays on its shard only cuts; anything else that need not move was moved or split since the caller looked.
+    if (target === whole.shard && (isWhole || beginning.kind === "move"))
+      throw new TesseraeError(
+        "SERIALIZATION",
+        `The range from ${keys.show(low)} was moved or split meanwhile. Look where it is now, and ask again.`,
+        { federation: parts.federation.name, shard: target, operation: "moves" },
+      );
     return insert(
       parts,
       transaction,
