@@ -36,6 +36,8 @@ const BATCH_KEYS_DEFAULT = 200;
 const BATCH_ROWS_DEFAULT = 20_000;
 /** A server that is down is waited for so long, unless there is progress. */
 const RETRY_MS = 600_000;
+/** Moves that have arrived and wait for their grace, or purge, beside those that are under way. */
+const PURGES_MAX = 50;
 const POLL_MS = 100;
 const LIST_MAX = 1_000;
 const POINTS_PAGE = 500;
@@ -327,7 +329,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
   async #moveKeys(keys: readonly KeyValue[], options: MoveTarget): Promise<MoveStatus[]> {
     this.#checkShard(options.to);
     const { points, served } = await this.#locate(keys);
-    const work: (() => Promise<MoveStatus>)[] = [];
+    const work: (() => Promise<RunningMove>)[] = [];
     const sameShard = [...points, ...served].find(({ row }) => row.shard === options.to);
     if (sameShard !== undefined)
       throw new TesseraeError(
@@ -348,9 +350,10 @@ export class Moves<Key extends KeyValue = KeyValue> {
       const ordered = ofShard.map(({ key }) => key);
       for await (const batch of batchesOf(this.#parts, this.#end(source), ordered, limits)) {
         work.push(async () =>
-          this.#run(
+          this.#start(
             await beginPoints(this.#parts, batch, source, this.#beginning("move", options.to, options)),
             options,
+            false,
           ),
         );
       }
@@ -358,13 +361,14 @@ export class Moves<Key extends KeyValue = KeyValue> {
     for (const { key, row } of served) {
       await this.#preflight([{ ...row, kind: "p", low: key, high: null }], row.shard, options.to);
       work.push(async () =>
-        this.#run(
+        this.#start(
           await beginIsolation(this.#parts, key, this.#beginning("move", options.to, options)),
           options,
+          false,
         ),
       );
     }
-    return this.#inOrder(work, options.parallel ?? PARALLEL_DEFAULT);
+    return this.#inOrder(work, options);
   }
 
   /** Every range, or part of one, that lies in the range asked for. */
@@ -401,9 +405,9 @@ export class Moves<Key extends KeyValue = KeyValue> {
     return this.#inOrder(
       elsewhere.map((piece) => async () => {
         const beginning = this.#beginning("move", options.to, options);
-        return this.#run(await beginRange(this.#parts, piece.low, piece.high, beginning), options);
+        return this.#start(await beginRange(this.#parts, piece.low, piece.high, beginning), options, false);
       }),
-      1,
+      { ...options, parallel: 1 },
     );
   }
 
@@ -413,6 +417,15 @@ export class Moves<Key extends KeyValue = KeyValue> {
     options: Pick<MoveOptions, "onProgress" | "signal" | "waitFor">,
     taken = false,
   ): Promise<MoveStatus> {
+    const { arrived, done } = await this.#start(record, options, taken);
+    return options.waitFor === "arrived" ? arrived : done;
+  }
+
+  async #start(
+    record: MoveRecord,
+    options: Pick<MoveOptions, "onProgress" | "signal">,
+    taken: boolean,
+  ): Promise<RunningMove> {
     const { keys } = this.#parts;
     const signal = AbortSignal.any([
       this.#closing.signal,
@@ -444,7 +457,10 @@ export class Moves<Key extends KeyValue = KeyValue> {
     this.#running.add(done);
     const over = () => this.#running.delete(done);
     done.then(over, over);
-    return options.waitFor === "arrived" ? Promise.race([arrived.promise, done]) : done;
+    const move = { arrived: Promise.race([arrived.promise, done]), done };
+    // Whoever waits for one of the two hears of a failure; the other must not be an uncaught one.
+    for (const end of [move.arrived, move.done]) end.catch(() => undefined);
+    return move;
   }
 
   async #resumeOne(id: bigint, options: ResumeMovesOptions): Promise<MoveStatus> {
@@ -619,12 +635,25 @@ export class Moves<Key extends KeyValue = KeyValue> {
     return { kind, target, settings, runner: nextRunner() };
   }
 
-  async #inOrder(work: readonly (() => Promise<MoveStatus>)[], parallel: number): Promise<MoveStatus[]> {
-    const statuses: MoveStatus[] = new Array(work.length);
-    await inParallel([...work.entries()], parallel, async ([index, run]) => {
-      statuses[index] = await run();
+  /** Begins so many moves at a time. The next one begins when one has arrived: its time of grace and its purge need no place in the queue. */
+  async #inOrder(
+    work: readonly (() => Promise<RunningMove>)[],
+    { parallel = PARALLEL_DEFAULT, waitFor }: Pick<MoveOptions, "parallel" | "waitFor">,
+  ): Promise<MoveStatus[]> {
+    const running: RunningMove[] = new Array(work.length);
+    const purging = new Set<Promise<unknown>>();
+    await inParallel([...work.entries()], parallel, async ([index, start]) => {
+      const move = await start();
+      running[index] = move;
+      const over: Promise<void> = move.done.then(
+        () => void purging.delete(over),
+        () => void purging.delete(over),
+      );
+      purging.add(over);
+      await move.arrived;
+      while (purging.size >= PURGES_MAX) await Promise.race(purging);
     });
-    return statuses;
+    return Promise.all(running.map(({ arrived, done }) => (waitFor === "arrived" ? arrived : done)));
   }
 
   #end(shard: number): ShardEnd {
@@ -732,6 +761,12 @@ export class Moves<Key extends KeyValue = KeyValue> {
       key: key === undefined ? undefined : this.#parts.keys.toText(key),
     };
   }
+}
+
+interface RunningMove {
+  /** When the keys live at the target. */
+  readonly arrived: Promise<MoveStatus>;
+  readonly done: Promise<MoveStatus>;
 }
 
 interface Located {
