@@ -11,6 +11,8 @@ import { checkSite, readSite } from "./site-check.ts";
 
 /** Whatever has not ended after this time will not. */
 const HANG_MS = 40_000;
+/** A schedule that takes longer notes what its moves do. */
+const SLOW_MS = 5_000;
 /** How long a stopped mover sleeps at most while another one finishes its move. */
 const SLEEP_MS_MAX = 700;
 /** An order for a point that no move comes to is given up. */
@@ -44,13 +46,25 @@ export class ScheduleRunner {
     this.#times = [];
     const met: Record<string, number> = {};
     const problems: string[] = [];
+    // What is under way so long afterwards says in its own words why.
+    const slow = setInterval(() => void this.#noteMoves(), SLOW_MS);
     try {
       await this.#runThrough(schedule, problems, met);
     } catch (error) {
       problems.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
     }
+    clearInterval(slow);
     problems.push(...checkSite(await readSite(this.#site.addresses), readLedgers(this.#site.ledgerFolder)));
     return { problems, met, times: this.#times, tookMs: performance.now() - began };
+  }
+
+  async #noteMoves(): Promise<void> {
+    for (const { id, what, step, state, waitsFor, error, attempts } of await this.#site.fed.moves
+      .list()
+      .catch(() => []))
+      this.#note(
+        `move ${id} of ${what} at ${step}, ${state}, ${attempts} attempts, waits for ${waitsFor}, error ${error?.code}`,
+      );
   }
 
   #note(what: string): void {
