@@ -4,6 +4,7 @@
  */
 import { TesseraeError } from "../base/errors.ts";
 import type { ResidenceRow } from "../directory/residence-rows.ts";
+import type { ControlTransaction } from "../engine/control-store.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import { emptySlice } from "./copier.ts";
 import type { Member } from "./move-record.ts";
@@ -60,21 +61,24 @@ export async function leave(work: MoveWork): Promise<void> {
 
 async function claimPoints(work: MoveWork): Promise<void> {
   const { target, record } = work;
-  await target.store.transaction(async (transaction) => {
+  const body = async (transaction: ControlTransaction) => {
     const rows = await target.residences.lock(transaction, record.members, { how: "alone" });
     for (const row of rows) checkTarget(work, row);
     const known = new Map(rows.map((row) => [work.parts.keys.cacheKey(row.low), row]));
     const isNew = (member: Member) => !known.has(work.parts.keys.cacheKey(member.low));
     const fresh = record.members.filter(isNew);
     if (fresh.length > 0 && (await target.residences.hasRanges(transaction)))
-      for (const member of fresh) await target.residences.lockRangeAround(transaction, member.low);
+      for (const member of fresh)
+        await target.residences.lockRangeAround(transaction, member.low, LOCK_WAIT_MS);
     const others = record.members.filter((member) => !isNew(member));
     await target.residences.overwritePoints(transaction, others, { state: "arriving", token: record.token });
     await target.residences.insert(
       transaction,
       fresh.map((member) => arriving(member, record.token)),
     );
-  });
+  };
+  // The range around a key may have writers, who are not to queue behind the mover.
+  await patiently(work, target, () => target.store.transaction(body, { once: true }));
 }
 
 async function claimRange(work: MoveWork, member: Member): Promise<void> {

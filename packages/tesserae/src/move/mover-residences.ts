@@ -200,7 +200,11 @@ export class MoverResidences {
   }
 
   /** Locks, by its exact row, the range around a key, and writes it, so that its writers see a point that comes into it (see ResidenceRows). */
-  async lockRangeAround(transaction: ControlTransaction, key: KeyValue): Promise<ResidenceRow | undefined> {
+  async lockRangeAround(
+    transaction: ControlTransaction,
+    key: KeyValue,
+    lockWaitMs: number,
+  ): Promise<ResidenceRow | undefined> {
     const { rows: found } = await transaction.run(
       `select low from ${this.#table} where kind = 'r' and low <= ? order by low desc limit 1`,
       [this.#encodeKey(key)],
@@ -208,7 +212,7 @@ export class MoverResidences {
     if (found[0] === undefined) return undefined;
     const low = this.#codec.decode("low", found[0]["low"]) as KeyValue;
     const member: Member = { kind: "r", low, high: null, epoch: 0n };
-    const [range] = await this.lock(transaction, [member], { how: "alone" });
+    const [range] = await this.lock(transaction, [member], { how: "alone", lockWaitMs });
     if (range === undefined)
       throw new TesseraeError("SERIALIZATION", "A range of residences was replaced meanwhile.", {
         shard: this.shard,

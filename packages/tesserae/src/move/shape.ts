@@ -12,7 +12,7 @@ import type { KeyValue } from "../schema/logical-type.ts";
 import type { Member } from "./move-record.ts";
 import { takenOver } from "./move-rows.ts";
 import type { MoveStep } from "./move-status.ts";
-import { type MoveWork, patiently } from "./move-work.ts";
+import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
 import { LargerToken } from "./mover-residences.ts";
 
 /** Gives the move's keys residences of their own. */
@@ -34,13 +34,34 @@ export async function shape(work: MoveWork): Promise<void> {
   await work.at("shape:directory");
 }
 
+/**
+ * For the way back, which may begin in the middle of `shape`: shard and directory must have the same residences before anything is moved again. A point that is in the
+ * directory comes to the shard, and a range that was cut there is cut in the directory.
+ */
+export async function finishShape(work: MoveWork): Promise<void> {
+  const { record, parts, source } = work;
+  const [member] = record.members as [Member];
+  const { shape: cutOut } = record.progress;
+  if (cutOut?.kind === "isolate") {
+    if ((await source.residences.find([member])).length === 0) await isolateOnShard(work, member);
+  }
+  if (cutOut?.kind !== "carve") return;
+  const low = parts.keys.fromText(cutOut.low);
+  const [first] = await source.residences.find([{ kind: "r", low, high: null, epoch: 0n }]);
+  if (first === undefined || !sameEnd(work, first.high, endOfFirst(work, low, member))) return;
+  await inDirectory(work, record.step, async (transaction) => {
+    await carveInDirectory(work, transaction, low, member);
+    return member;
+  });
+}
+
 async function isolateOnShard(work: MoveWork, member: Member): Promise<void> {
   const { source, record } = work;
   await patiently(work, source, () =>
     source.store.transaction(
       async (transaction) => {
         // First the range's row, then the point: the other way round leaves locks on the gap where the point would be (MariaDB).
-        await source.residences.lockRangeAround(transaction, member.low);
+        await source.residences.lockRangeAround(transaction, member.low, LOCK_WAIT_MS);
         const [row] = await source.residences.lock(transaction, [member], { how: "alone" });
         if (row !== undefined && row.token > record.token) throw new LargerToken(row.token);
         if (row !== undefined) return;
@@ -59,7 +80,10 @@ async function carveOnShard(work: MoveWork, low: KeyValue, member: Member): Prom
       async (transaction) => {
         await source.residences.fenceRanges(transaction, record.token);
         const whole: Member = { kind: "r", low, high: null, epoch: 0n };
-        const [row] = await source.residences.lock(transaction, [whole], { how: "alone" });
+        const [row] = await source.residences.lock(transaction, [whole], {
+          how: "alone",
+          lockWaitMs: LOCK_WAIT_MS,
+        });
         if (row === undefined || sameEnd(work, row.high, endOfFirst(work, low, member))) return;
         for (const piece of pieces(work, { low, high: row.high, epoch: row.epoch }, member))
           await source.residences.put(transaction, { ...here(piece, record.token), state: row.state });
@@ -77,8 +101,8 @@ async function carveInDirectory(
 ): Promise<void> {
   const { record, parts } = work;
   const row = await parts.directoryRows.lock(transaction, "r", low);
+  if (row !== undefined && sameEnd(work, row.high, endOfFirst(work, low, member))) return;
   if (row === undefined || row.state !== "moving" || row.token !== record.token) throw takenOver(record.id);
-  if (sameEnd(work, row.high, endOfFirst(work, low, member))) return;
   for (const piece of pieces(work, row, member)) {
     const isFirst = parts.keys.compare(piece.low, low) === 0;
     const isMember = parts.keys.compare(piece.low, member.low) === 0;
@@ -105,7 +129,10 @@ export async function merge(work: MoveWork): Promise<void> {
       async (transaction) => {
         await target.residences.fenceRanges(transaction, record.token);
         const members = [low, at].map((from): Member => ({ kind: "r", low: from, high: null, epoch: 0n }));
-        const rows = await target.residences.lock(transaction, members, { how: "alone" });
+        const rows = await target.residences.lock(transaction, members, {
+          how: "alone",
+          lockWaitMs: LOCK_WAIT_MS,
+        });
         const [lower, upper] = rows as [ResidenceRow, ResidenceRow | undefined];
         if (upper === undefined) return;
         await target.residences.remove(transaction, [upper]);

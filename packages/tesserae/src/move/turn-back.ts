@@ -6,11 +6,13 @@ import type { ResidenceState } from "../engine/control-tables.ts";
 import { asMover } from "../engine/mover.ts";
 import { clearLog } from "./catch-up.ts";
 import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
+import { finishShape } from "./shape.ts";
 
 const ROWS_PER_BATCH = 5_000;
 
 export async function turnBack(work: MoveWork): Promise<void> {
   await work.at("abort:begun");
+  await finishShape(work);
   await reopenSource(work);
   await work.at("abort:thawed");
   await clearLog(work, "here");
