@@ -116,6 +116,9 @@ function tlsConfig(tls: boolean | MysqlTlsOptions): SslOptions | undefined {
 /**
  * What the codecs and the guard rely on, whatever the server has as its defaults. `@tesserae_session` tells the guard that this session never
  * sets its clock: it may then know by the clock whether two rows are of one statement.
+ *
+ * Transactions are read committed unless they say otherwise, as on PostgreSQL. Under InnoDB's own default, repeatable read, the guard's look for a point that is not there
+ * leaves a lock on the gap: writers of a range then kept a mover from writing a point into it, for tens of seconds.
  */
 function sessionSql(options: MysqlOptions): string {
   const { idleInTransactionTimeoutMs = IDLE_IN_TRANSACTION_MS, lockTimeoutMs } = options;
@@ -129,7 +132,7 @@ function sessionSql(options: MysqlOptions): string {
     lockTimeoutMs === undefined
       ? ""
       : `, innodb_lock_wait_timeout = ${Math.max(1, seconds("lockTimeoutMs", lockTimeoutMs))}`;
-  return `set names utf8mb4 collate ${BINARY_COLLATION}, time_zone = '+00:00', sql_mode = '${SQL_MODE}', @tesserae_session = 1${lock} /*M!100300 , idle_transaction_timeout = ${idle} */`;
+  return `set names utf8mb4 collate ${BINARY_COLLATION}, time_zone = '+00:00', sql_mode = '${SQL_MODE}', @tesserae_session = 1${lock} /*M!100300 , idle_transaction_timeout = ${idle}, tx_isolation = 'READ-COMMITTED' */ /*!80000 , transaction_isolation = 'READ-COMMITTED' */`;
 }
 
 function expandOptions(options: MysqlOptions): MysqlOptions {
