@@ -22,7 +22,7 @@ type MoverQuestion = Extract<
 >;
 
 /** How long moves of one process wait for each other at a point; one of them may hold a lock that another needs to come there. */
-const ARRIVALS_MS_MAX = 250;
+const ARRIVALS_MS_MAX = 1_000;
 
 /** What a mover may meet while others move the same keys and databases are away. */
 const EXPECTED = new Set([
