@@ -122,22 +122,28 @@ async function finishTable(work: MoveWork, table: TableModel): Promise<void> {
   await work.between();
 }
 
+/** How often a slice is copied again whose transaction the target has rolled back. */
+const ROLLED_BACK_MAX = 10;
+
 /** Copies one slice in a transaction at the target, whatever is in its way. Rows that are at the target now. */
 async function copySlice(work: MoveWork, slice: RowSlice): Promise<number> {
-  try {
-    return await work.reading("source", (source) => {
-      let tries = 0;
-      return atTarget(work, async (connection) => {
-        // Nobody knows whether a try that lost its connection was committed.
-        if (tries++ > 0) await deleteWhole(work, connection, slice);
-        return work.transfer.copy(source, connection, slice);
-      });
-    });
-  } catch (error) {
-    if (!isTesseraeError(error, "CONSTRAINT_UNIQUE")) throw error;
-    return copyCarefully(work, slice);
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work.reading("source", (source) =>
+        atTarget(work, (connection) => work.transfer.copy(source, connection, slice), { once: true }),
+      );
+    } catch (error) {
+      if (isTesseraeError(error, "CONSTRAINT_UNIQUE")) return copyCarefully(work, slice);
+      // A connection that was lost, at either end, is for the whole move to begin anew: what was committed of the slice is deleted then.
+      if (!isRolledBack(error) || tries >= ROLLED_BACK_MAX) throw error;
+    }
   }
 }
+
+const isRolledBack = (error: unknown): boolean =>
+  isTesseraeError(error, "DEADLOCK") ||
+  isTesseraeError(error, "LOCK_TIMEOUT") ||
+  isTesseraeError(error, "SERIALIZATION");
 
 async function deleteWhole(work: MoveWork, connection: Connection, slice: RowSlice): Promise<void> {
   while ((await work.transfer.deleteSlice("target", connection, slice, EMPTY_ROWS)) === EMPTY_ROWS);
@@ -182,6 +188,7 @@ const TARGET_LOCK_WAIT_MS = 5_000;
 export async function atTarget<T>(
   work: MoveWork,
   body: (connection: Connection, transaction: ControlTransaction) => Promise<T>,
+  { once = false }: { readonly once?: boolean } = {},
 ): Promise<T> {
   const { target, record, parts } = work;
   const references = (await parts.uncheckedReferences(target)) ? "unchecked" : "checked";
@@ -196,6 +203,6 @@ export async function atTarget<T>(
         body(transaction.connection, transaction),
       );
     },
-    { references },
+    { references, once },
   );
 }

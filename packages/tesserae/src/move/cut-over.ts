@@ -27,8 +27,8 @@ export async function catchUp(work: MoveWork): Promise<void> {
 
 /** `leaving` → `frozen`, the rest of the log, and the commit. False: over budget, and thawed. */
 export async function cutOver(work: MoveWork): Promise<boolean> {
-  const frozenAt = performance.now();
   await freeze(work);
+  const frozenAt = performance.now();
   try {
     await work.at("freeze:frozen");
     const { pauseBudgetMs } = work.record.progress.settings;
@@ -118,8 +118,17 @@ async function commit(work: MoveWork): Promise<void> {
     );
     return next;
   };
-  // Once: of an error nobody knows whether it was committed, and only who has raised the token first may read which.
-  work.changed(await control.transaction(body, { once: true }));
+  // Once: of an error nobody knows whether it was committed, and only who has raised the token first may read which. Until then nobody thaws.
+  work.outcomeUnknown = true;
+  try {
+    work.changed(await control.transaction(body, { once: true }));
+    work.outcomeUnknown = false;
+  } catch (error) {
+    // Raised by the body itself: the transaction was rolled back.
+    if (error instanceof MoveInterrupted || isTesseraeError(error, "MOVE_TAKEN_OVER"))
+      work.outcomeUnknown = false;
+    throw error;
+  }
   work.parts.forgetRoutes(record.members);
 }
 

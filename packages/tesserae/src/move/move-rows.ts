@@ -140,7 +140,7 @@ export class MoveRows {
       ...(finished === true ? { finished: new Date(), runner: undefined } : {}),
     };
     const { affectedRows } = await transaction.run(
-      `update ${MOVES_TABLE} set step = ?, progress = ?, members = ?, error = ?, updated = ?, finished = ?, runner = ? where id = ? and token = ?`,
+      `update ${MOVES_TABLE} set step = ?, progress = ?, members = ?, error = ?, updated = ?, finished = ?, runner = ? where id = ? and token = ? and step in (?, ?)`,
       [
         ...this.#encodeColumns(next, [
           "step",
@@ -153,6 +153,9 @@ export class MoveRows {
         ]),
         this.#codec.encode("id", next.id),
         this.#codec.encode("token", next.token),
+        // The step it comes from; or the one it goes to, when the same was written before and its answer lost.
+        this.#codec.encode("step", record.step),
+        this.#codec.encode("step", next.step),
       ],
     );
     if (affectedRows !== 1n) throw takenOver(record.id);
@@ -197,7 +200,12 @@ export class MoveRows {
   take(
     id: bigint,
     runner: string,
-    options: { readonly seen?: bigint | undefined; readonly atLeast?: bigint | undefined } = {},
+    options: {
+      readonly seen?: bigint | undefined;
+      readonly atLeast?: bigint | undefined;
+      /** Why it is taken up again, in words. */
+      readonly waitsFor?: string | undefined;
+    } = {},
   ): Promise<MoveRecord | undefined> {
     return this.#control.transaction(async (transaction) => {
       const { forUpdate } = this.#control.capabilities;
@@ -209,11 +217,13 @@ export class MoveRows {
       if (options.seen !== undefined && record.token !== options.seen) return undefined;
       const { atLeast = 0n } = options;
       const token = await this.drawToken(transaction, record.token > atLeast ? record.token : atLeast);
-      const progress = { ...record.progress, attempts: record.progress.attempts + 1, waitsFor: undefined };
-      const next = { ...record, token, runner, progress, updated: new Date() };
+      const progress = { ...record.progress, attempts: record.progress.attempts + 1, waitsFor: options.waitsFor };
+      // What turned a move back stays said; what a runner before met does not.
+      const error = record.step === "abort" ? record.error : undefined;
+      const next = { ...record, token, runner, progress, error, updated: new Date() };
       await transaction.run(
-        `update ${MOVES_TABLE} set token = ?, runner = ?, progress = ?, updated = ? where id = ?`,
-        this.#encodeColumns(next, ["token", "runner", "progress", "updated", "id"]),
+        `update ${MOVES_TABLE} set token = ?, runner = ?, progress = ?, error = ?, updated = ? where id = ?`,
+        this.#encodeColumns(next, ["token", "runner", "progress", "error", "updated", "id"]),
       );
       await transaction.run(
         `update ${this.#directory} set token = ? where shard in (?, ?) and state = 'moving' and token = ?`,

@@ -17,7 +17,7 @@ import type { MovePoint } from "./move-points.ts";
 import type { Member, MoveProgress, MoveRecord } from "./move-record.ts";
 import type { MoveRows, RecordChange } from "./move-rows.ts";
 import type { MoveStep } from "./move-status.ts";
-import type { MoverResidences } from "./mover-residences.ts";
+import { LargerToken, type MoverResidences } from "./mover-residences.ts";
 import { Throttle } from "./throttle.ts";
 
 /** One of the two shards of a move. */
@@ -73,6 +73,8 @@ export class MoveWork {
   readonly #signal: AbortSignal | undefined;
   readonly #onChange: ((record: MoveRecord) => void) | undefined;
   record: MoveRecord;
+  /** A cut-over was sent to main, and its answer has not come: whether the keys live at the target already is to be read there first. */
+  outcomeUnknown = false;
   #savedAt = performance.now();
 
   constructor(
@@ -173,7 +175,7 @@ export class MoveWork {
       return result;
     } catch (error) {
       if (this.#signal?.aborted) throw new MoveInterrupted("left");
-      if (error instanceof MoveInterrupted) throw error;
+      if (error instanceof MoveInterrupted || error instanceof LargerToken) throw error;
       throw toEngineError(error, database.engine.dialect, {
         cluster: "shards",
         shard,

@@ -181,7 +181,9 @@ class Drive {
     if (isTesseraeError(error, "MOVE_TAKEN_OVER")) throw error;
     const { record } = this.#work;
     const failure = error instanceof TesseraeError ? error : undefined;
-    if (failure?.retryable === true && (await this.#hasPatience())) return this.#retake(0n);
+    // Of a cut-over whose answer is lost nothing may be believed before main was asked under a new token, whatever the error.
+    if (this.#work.outcomeUnknown) return this.#retake(0n, failure);
+    if (failure?.retryable === true && (await this.#hasPatience())) return this.#retake(0n, failure);
     if (failure !== undefined && !failure.retryable && canTurnBack(record.step)) {
       this.#reason = failure;
       await this.#work.save({ step: "abort", error: { code: failure.code, message: failure.message } });
@@ -218,14 +220,18 @@ class Drive {
   }
 
   /** After an error of unknown outcome: first a larger token in main, under its lock; then what is there is read, and nobody can change it any more. */
-  async #retake(atLeast: bigint): Promise<void> {
+  async #retake(atLeast: bigint, failure?: TesseraeError): Promise<void> {
     const { record } = this.#work;
-    for (;;) {
-      if (this.#options.signal?.aborted) return this.#interrupted(new MoveInterrupted("left"));
+    const waitsFor = failure === undefined ? undefined : `${failure.code}: ${failure.message}`;
+    for (let tries = 1; ; tries++) {
+      // Once is tried all the same, lest writers wait for a move that was left with an unknown outcome.
+      if (this.#options.signal?.aborted && tries > 1)
+        return this.#interrupted(new MoveInterrupted("left"));
       try {
         const taken = await this.#parts.moves.take(record.id, this.#options.runner, {
           seen: record.token,
           atLeast,
+          waitsFor,
         });
         if (taken === undefined) return await this.#settled(record);
         this.#work = this.#begin(taken);
@@ -233,7 +239,9 @@ class Drive {
         return;
       } catch (error) {
         const retryable = error instanceof TesseraeError && error.retryable;
-        if (!retryable || !(await this.#hasPatience())) throw error;
+        if (retryable && (await this.#hasPatience())) continue;
+        await this.#letGo(error instanceof TesseraeError ? error : undefined);
+        throw error;
       }
     }
   }
@@ -253,11 +261,19 @@ class Drive {
     this.#fenced = false;
   }
 
-  /** Nobody runs the move from now on. Writers are not left waiting for it. */
+  /** Nobody runs the move from now on. Writers are not left waiting for it, unless nobody can tell whether the keys live at the target already. */
   async #letGo(failure: MoveFailure | undefined): Promise<void> {
-    const { record } = this.#work;
-    if (record.step === "freeze") await thaw(this.#work).catch(() => undefined);
-    const error = failure === undefined ? undefined : { code: failure.code, message: failure.message };
+    const { record, outcomeUnknown } = this.#work;
+    let said = failure;
+    if (record.step === "freeze" && !outcomeUnknown) {
+      try {
+        // A token that was just taken is not on the shards yet; to put it there is to thaw.
+        await (this.#fenced ? thaw(this.#work) : fenceEnds(this.#work));
+      } catch (error) {
+        said ??= error instanceof TesseraeError ? error : undefined;
+      }
+    }
+    const error = said === undefined ? undefined : { code: said.code, message: said.message };
     await this.#parts.moves.leave(record, error).catch(() => undefined);
   }
 }
