@@ -77,7 +77,7 @@ onSites(
       expect((await moves.list({ all: true, limit: 1 })).map(({ id }) => id)).toEqual([done.id]);
     });
 
-    test.each(["created", "copy:copied", "catchUp:round", "freeze:frozen", "commit:before"] as const)(
+    test.each(["copy:copied", "freeze:frozen", "commit:before"] as const)(
       "paused at %s, by another process, and resumed there",
       async (point) => {
         const { key, book } = await seeded();

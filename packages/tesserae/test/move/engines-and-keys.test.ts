@@ -119,33 +119,36 @@ describe.skipIf(missing !== undefined).each(INSTALLATIONS)(
       await databases?.[Symbol.asyncDispose]();
     });
 
-    test("every type at its extremes crosses every pair of engines unchanged", async () => {
-      const users = fed.in("users");
-      await users.tenants.add(7n, { shard: 1 });
-      const rows = extremeRows();
-      for (const row of rows)
-        await users
-          .at(7n)
-          .insertInto("kinds")
-          .values(row as never)
-          .execute();
-      const read = () => users.at(7n).selectFrom("kinds").selectAll().orderBy("id").execute();
-      const before = await read();
-      expect(before).toHaveLength(rows.length);
-      const wanted = rows.map((row): Record<string, unknown> => {
-        const values = VALUE_KINDS.map(({ normalize = (same: unknown) => same }, index) => {
-          const value = row[`v${index}`];
-          return [`v${index}`, value === null ? null : normalize(value)];
+    test.skipIf(main !== ENGINE_NAMES[0])(
+      "every type at its extremes crosses every pair of engines unchanged",
+      async () => {
+        const users = fed.in("users");
+        await users.tenants.add(7n, { shard: 1 });
+        const rows = extremeRows();
+        for (const row of rows)
+          await users
+            .at(7n)
+            .insertInto("kinds")
+            .values(row as never)
+            .execute();
+        const read = () => users.at(7n).selectFrom("kinds").selectAll().orderBy("id").execute();
+        const before = await read();
+        expect(before).toHaveLength(rows.length);
+        const wanted = rows.map((row): Record<string, unknown> => {
+          const values = VALUE_KINDS.map(({ normalize = (same: unknown) => same }, index) => {
+            const value = row[`v${index}`];
+            return [`v${index}`, value === null ? null : normalize(value)];
+          });
+          return { user_id: 7n, id: row["id"], ...Object.fromEntries(values) };
         });
-        return { user_id: 7n, id: row["id"], ...Object.fromEntries(values) };
-      });
-      expect(before).toEqual(wanted.sort((a, b) => ((a["id"] as bigint) < (b["id"] as bigint) ? -1 : 1)));
-      for (const to of TOUR) {
-        const status = await users.moves.move(7n, { to, ...QUICK });
-        expect(status).toMatchObject({ state: "done", rowsCopied: rows.length, rowsVerified: rows.length });
-        expect(await read(), `on shard ${to}`).toEqual(before);
-      }
-    });
+        expect(before).toEqual(wanted.sort((a, b) => ((a["id"] as bigint) < (b["id"] as bigint) ? -1 : 1)));
+        for (const to of TOUR) {
+          const status = await users.moves.move(7n, { to, ...QUICK });
+          expect(status).toMatchObject({ state: "done", rowsCopied: rows.length, rowsVerified: rows.length });
+          expect(await read(), `on shard ${to}`).toEqual(before);
+        }
+      },
+    );
 
     test.each(KEY_CASES)(
       "keys of $federation, all together and back",

@@ -38,6 +38,8 @@ onSites(
   "writes beside a move",
   [...ENGINES, ...PAIRS],
   (site, shared) => {
+    const onPair = !ENGINES.includes(site);
+
     test("all that was written at any point arrives, and nothing else", async () => {
       const { albums } = shared;
       const key = shared.newKey();
@@ -91,36 +93,40 @@ onSites(
         ]),
       );
       await book.expectOn(2);
+      if (onPair) return;
       await albums.fed.moves.move(key, { to: 1, ...QUICK });
       await book.expectOn(1);
     });
 
-    test("places that another row has at the target: in the copy, and in a round", async () => {
-      const { albums } = shared;
-      const key = shared.newKey();
-      await albums.fed.tenants.add(key, { shard: 1 });
-      const book = new AlbumBook(albums, key);
-      await book.seed(PHOTOS);
-      const done = new Set<MovePoint>();
-      albums.atPoint = async (point) => {
-        if (done.has(point)) return;
-        done.add(point);
-        // The first slice is at the target; the second one brings rows with places of the first.
-        if (point === "copy:chunk") {
-          await book.swapPlaces(1n, 2_050n);
-          await book.takePlace(2n, 2_051n);
-        }
-        if (point === "copy:done") await book.changePhoto(10n, { title: "has an entry" });
-        // The round has photo 10 and nothing of photo 11.
-        if (point === "catchUp:read") await book.takePlace(11n, 10n);
-      };
-      await albums.fed.moves.move(key, { to: 2, ...QUICK });
-      albums.atPoint = () => {};
-      expect(done).toContain("copy:chunk");
-      await book.expectOn(2);
-    });
+    test.skipIf(onPair)(
+      "places that another row has at the target: in the copy, and in a round",
+      async () => {
+        const { albums } = shared;
+        const key = shared.newKey();
+        await albums.fed.tenants.add(key, { shard: 1 });
+        const book = new AlbumBook(albums, key);
+        await book.seed(PHOTOS);
+        const done = new Set<MovePoint>();
+        albums.atPoint = async (point) => {
+          if (done.has(point)) return;
+          done.add(point);
+          // The first slice is at the target; the second one brings rows with places of the first.
+          if (point === "copy:chunk") {
+            await book.swapPlaces(1n, 2_050n);
+            await book.takePlace(2n, 2_051n);
+          }
+          if (point === "copy:done") await book.changePhoto(10n, { title: "has an entry" });
+          // The round has photo 10 and nothing of photo 11.
+          if (point === "catchUp:read") await book.takePlace(11n, 10n);
+        };
+        await albums.fed.moves.move(key, { to: 2, ...QUICK });
+        albums.atPoint = () => {};
+        expect(done).toContain("copy:chunk");
+        await book.expectOn(2);
+      },
+    );
 
-    test.skipIf(site.shards[0] === "sqlite")(
+    test.skipIf(onPair || site.name === "sqlite")(
       "an application that idles in a transaction holds up the move, and neither itself nor others",
       async () => {
         const { albums } = shared;
