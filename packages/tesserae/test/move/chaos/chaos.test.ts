@@ -30,6 +30,7 @@ for (const plan of ENGINE_PLANS) {
       `${schedules} schedules from seed ${firstSeed}`,
       async () => {
         const met: Record<string, number> = {};
+        let moved = 0;
         for (let done = 0; done < schedules; done += SCHEDULES_OF_A_SITE) {
           await using site = await ChaosSite.open(plan, farm);
           const runner = new ScheduleRunner(site);
@@ -50,12 +51,13 @@ for (const plan of ENGINE_PLANS) {
             ).toEqual([]);
             for (const [what, times] of Object.entries(result.met)) met[what] = (met[what] ?? 0) + times;
           }
+          moved += (await site.fed.moves.list({ all: true })).filter(({ state }) => state === "done").length;
         }
         console.log(
-          `${plan.name}: ${schedules} schedules from seed ${firstSeed}; movers met ${JSON.stringify(met)}`,
+          `${plan.name}: ${schedules} schedules from seed ${firstSeed}; ${moved} moves done; movers met ${JSON.stringify(met)}`,
         );
         // Chaos in which nothing moves shows nothing.
-        if (schedules >= 10) expect(met["done"] ?? 0).toBeGreaterThan(schedules);
+        if (schedules >= 10) expect(moved).toBeGreaterThan(schedules);
       },
       60_000 + schedules * 15_000,
     );
