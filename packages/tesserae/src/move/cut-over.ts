@@ -13,15 +13,21 @@ import { LOCK_WAIT_MS, MoveInterrupted, type MoveWork, patiently } from "./move-
 
 /** A round this short leaves little for the pause. */
 const SHORT_ROUND_ENTRIES = 50;
+/** Beside steady writers no round may ever be so short. After so many, one is taken that fits the pause's budget well. */
+const PATIENT_ROUNDS = 20;
+const BUDGET_SHARE = 4;
 const ROUNDS_BEFORE_FREEZE_MAX = 1_000;
 
 /** Rounds until one is short: what is left then is drained within the pause. */
 export async function catchUp(work: MoveWork): Promise<void> {
   for (let round = 1; round <= ROUNDS_BEFORE_FREEZE_MAX; round++) {
+    const begun = performance.now();
     const entries = await catchUpOnce(work);
+    const tookMs = performance.now() - begun;
     await work.between();
     await work.at("catchUp:round");
     if (entries < SHORT_ROUND_ENTRIES) return;
+    if (round > PATIENT_ROUNDS && tookMs < work.record.progress.settings.pauseBudgetMs / BUDGET_SHARE) return;
   }
 }
 
