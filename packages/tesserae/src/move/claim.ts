@@ -10,7 +10,7 @@ import { emptySlice } from "./copier.ts";
 import type { Member } from "./move-record.ts";
 import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
 import { LargerToken } from "./mover-residences.ts";
-import { refuseOverlaps } from "./range-overlaps.ts";
+import { refuseOverlaps, sameEnd } from "./range-overlaps.ts";
 
 /** Target: no residence, or a `gone` one → `arriving`. Source: still `here`, under the move's token. */
 export async function claim(work: MoveWork): Promise<void> {
@@ -130,15 +130,11 @@ function checkSource(work: MoveWork, rows: readonly ResidenceRow[]): void {
   const byKey = new Map(rows.map((row) => [keys.cacheKey(row.low), row]));
   for (const member of work.record.members) {
     const row = byKey.get(keys.cacheKey(member.low));
-    if (row === undefined || row.state !== "here" || row.epoch !== member.epoch)
-      throw conflict(
-        work,
-        work.source.shard,
-        member,
-        row === undefined
-          ? "has no residence there"
-          : `is ${row.state} there at epoch ${row.epoch}, and main says ${member.epoch}`,
-      );
+    const refuse = (what: string) => conflict(work, work.source.shard, member, what);
+    if (row === undefined) throw refuse("has no residence there");
+    if (row.state !== "here" || row.epoch !== member.epoch)
+      throw refuse(`is ${row.state} there at epoch ${row.epoch}, and main says ${member.epoch}`);
+    if (!sameEnd(keys, row.high, member.high)) throw refuse("begins a range that ends elsewhere");
   }
 }
 

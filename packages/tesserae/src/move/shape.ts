@@ -14,6 +14,7 @@ import { takenOver } from "./move-rows.ts";
 import type { MoveStep } from "./move-status.ts";
 import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
 import { LargerToken } from "./mover-residences.ts";
+import { sameEnd } from "./range-overlaps.ts";
 
 /** Gives the move's keys residences of their own. */
 export async function shape(work: MoveWork): Promise<void> {
@@ -47,8 +48,10 @@ export async function finishShape(work: MoveWork): Promise<void> {
   }
   if (cutOut?.kind !== "carve") return;
   const low = parts.keys.fromText(cutOut.low);
+  // Before it is looked at: a mover that wakes up must not cut the range afterwards.
+  await source.store.transaction((transaction) => source.residences.fenceRanges(transaction, record.token));
   const [first] = await source.residences.find([{ kind: "r", low, high: null, epoch: 0n }]);
-  if (first === undefined || !sameEnd(work, first.high, endOfFirst(work, low, member))) return;
+  if (first === undefined || !sameEnd(work.parts.keys, first.high, endOfFirst(work, low, member))) return;
   await inDirectory(work, record.step, async (transaction) => {
     await carveInDirectory(work, transaction, low, member);
     return member;
@@ -84,7 +87,8 @@ async function carveOnShard(work: MoveWork, low: KeyValue, member: Member): Prom
           how: "alone",
           lockWaitMs: LOCK_WAIT_MS,
         });
-        if (row === undefined || sameEnd(work, row.high, endOfFirst(work, low, member))) return;
+        if (row === undefined || sameEnd(work.parts.keys, row.high, endOfFirst(work, low, member))) return;
+        if (row.token > record.token) throw new LargerToken(row.token);
         for (const piece of pieces(work, { low, high: row.high, epoch: row.epoch }, member))
           await source.residences.put(transaction, { ...here(piece, record.token), state: row.state });
       },
@@ -101,7 +105,7 @@ async function carveInDirectory(
 ): Promise<void> {
   const { record, parts } = work;
   const row = await parts.directoryRows.lock(transaction, "r", low);
-  if (row !== undefined && sameEnd(work, row.high, endOfFirst(work, low, member))) return;
+  if (row !== undefined && sameEnd(work.parts.keys, row.high, endOfFirst(work, low, member))) return;
   if (row === undefined || row.state !== "moving" || row.token !== record.token) throw takenOver(record.id);
   for (const piece of pieces(work, row, member)) {
     const isFirst = parts.keys.compare(piece.low, low) === 0;
@@ -197,7 +201,7 @@ function pieces(
   return [
     ...(keys.compare(whole.low, member.low) < 0 ? [range(whole.low, member.low)] : []),
     range(member.low, member.high),
-    ...(member.high !== null && !sameEnd(work, member.high, whole.high)
+    ...(member.high !== null && !sameEnd(work.parts.keys, member.high, whole.high)
       ? [range(member.high, whole.high)]
       : []),
   ];
@@ -206,10 +210,6 @@ function pieces(
 /** Where the piece that begins with the whole range ends: by it one sees whether the range was cut already. */
 function endOfFirst(work: MoveWork, low: KeyValue, member: Member): KeyValue | null {
   return work.parts.keys.compare(low, member.low) < 0 ? member.low : member.high;
-}
-
-function sameEnd(work: MoveWork, a: KeyValue | null, b: KeyValue | null): boolean {
-  return a === null || b === null ? a === b : work.parts.keys.compare(a, b) === 0;
 }
 
 const larger = (a: bigint, b: bigint): bigint => (a > b ? a : b);
