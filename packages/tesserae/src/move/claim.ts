@@ -3,6 +3,7 @@
  * run again, by any process that has the move's token.
  */
 import { TesseraeError } from "../base/errors.ts";
+import type { DirectoryRow } from "../directory/directory-rows.ts";
 import type { ResidenceRow } from "../directory/residence-rows.ts";
 import type { ControlTransaction } from "../engine/control-store.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
@@ -83,7 +84,10 @@ async function claimPoints(work: MoveWork): Promise<void> {
 
 async function claimRange(work: MoveWork, member: Member): Promise<void> {
   const { target, record, parts } = work;
-  await fencePoints(work, member);
+  await forEachPoint(work, member, async (page) => {
+    await untilAtSource(work, page);
+    await fencePoints(work, page);
+  });
   await target.store.transaction(async (transaction) => {
     await target.residences.fenceRanges(transaction, record.token);
     await refuseOverlaps(parts, target, transaction, member);
@@ -95,23 +99,51 @@ async function claimRange(work: MoveWork, member: Member): Promise<void> {
 
 const POINTS_PAGE = 500;
 
-/**
- * Keys of the range that live elsewhere, or were removed, get a `gone` point at the target before the range is there: a point wins over the range around it. None
- * comes into the range while it moves.
- */
-async function fencePoints(work: MoveWork, range: Member): Promise<void> {
-  const { target, record, parts } = work;
+/** Pages of the directory's points in the range. None comes into it while it moves. */
+async function forEachPoint(
+  work: MoveWork,
+  range: Member,
+  body: (page: readonly DirectoryRow[]) => Promise<void>,
+): Promise<void> {
   let after: KeyValue | undefined;
   for (;;) {
-    const page = await parts.directoryRows.pointsWithin(range.low, range.high, after, POINTS_PAGE);
-    const elsewhere = page.filter(({ shard, state }) => shard !== record.target || state === "removed");
-    const missing = elsewhere.map(
-      ({ low, epoch, token }): ResidenceRow => ({ kind: "p", low, high: null, epoch, token, state: "gone" }),
-    );
-    if (missing.length > 0) await target.pointResidences.insertMissing(missing);
+    const page = await work.parts.directoryRows.pointsWithin(range.low, range.high, after, POINTS_PAGE);
+    if (page.length > 0) await body(page);
     if (page.length < POINTS_PAGE) return;
     after = page.at(-1)?.low;
   }
+}
+
+const POLL_MS = 100;
+
+/**
+ * A key that is isolated, or removed, has its point in main first. Until the source has it as well, the key's rows are still the range's there, and they would
+ * leave with it, or be neither's.
+ */
+async function untilAtSource(work: MoveWork, page: readonly DirectoryRow[]): Promise<void> {
+  const { source, record, parts } = work;
+  let missing = page.filter(({ shard }) => shard === record.source);
+  while (missing.length > 0) {
+    const there = new Set((await source.residences.find(missing)).map(({ low }) => parts.keys.cacheKey(low)));
+    missing = missing.filter(({ low }) => !there.has(parts.keys.cacheKey(low)));
+    const [first] = missing;
+    if (first === undefined) return;
+    const until = performance.now() + POLL_MS;
+    await work.waitFor(
+      `key ${parts.keys.show(first.low)} to be isolated or removed, as somebody has begun; fed.moves.resume() or fed.tenants.resume() finishes what was left`,
+      () => until - performance.now(),
+    );
+  }
+}
+
+/** Keys of the range that live elsewhere, or were removed, get a `gone` point at the target before the range is there: a point wins over the range around it. */
+async function fencePoints(work: MoveWork, page: readonly DirectoryRow[]): Promise<void> {
+  const { target, record } = work;
+  const elsewhere = page.filter(({ shard, state }) => shard !== record.target || state === "removed");
+  const missing = elsewhere.map(
+    ({ low, epoch, token }): ResidenceRow => ({ kind: "p", low, high: null, epoch, token, state: "gone" }),
+  );
+  if (missing.length > 0) await target.pointResidences.insertMissing(missing);
 }
 
 function arriving({ kind, low, high, epoch }: Member, token: bigint): ResidenceRow {
