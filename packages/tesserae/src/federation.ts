@@ -11,6 +11,7 @@ import { mainControlTables } from "./directory/control-tables.ts";
 import { checkControlVersion } from "./directory/control-version.ts";
 import { Directory } from "./directory/directory.ts";
 import { DirectoryRows } from "./directory/directory-rows.ts";
+import { markSchemaChange, schemaChangesSince } from "./directory/schema-change.ts";
 import { ShardIdentities } from "./directory/shard-identity.ts";
 import { TenantRegistry } from "./directory/tenants.ts";
 import type { Database, Engine, PoolOptions, PoolStats } from "./engine/contract.ts";
@@ -162,8 +163,14 @@ export class Federation<S extends Schema = Schema> {
     this.schema = {
       async apply() {
         refuseInTransaction("schema.apply");
-        if (!(await synchronizer.isComplete())) await refuseWhileMoving(handles.values());
-        return synchronizer.apply();
+        if (await synchronizer.isComplete()) return synchronizer.apply();
+        await markSchemaChange(store, true);
+        try {
+          await refuseWhileMoving(handles.values());
+          return await synchronizer.apply();
+        } finally {
+          await markSchemaChange(store, false);
+        }
       },
     };
     this.#identities = identities;
@@ -431,6 +438,7 @@ function openHandles<S extends Schema>(
     });
     const tables = [...schema.tables.values()].filter((table) => table.federation === federation.name);
     const moves = new Moves({
+      resumeTenants: () => tenants.resume(),
       control,
       federation,
       directoryRows: new DirectoryRows(control, federation),
@@ -440,7 +448,10 @@ function openHandles<S extends Schema>(
       shards: [...databases.shards.keys()],
       shardDatabase: (id) => databases.shards.get(id) as Database,
       shardGate: (id) => identities.verify(id),
-      checkSchema: (id) => refuseIncomplete(synchronizer, id),
+      checkSchema: async (...ids) => {
+        await refuseWhileChanging(control);
+        for (const id of ids) await refuseIncomplete(synchronizer, id);
+      },
       beforeChange: refuseInTransaction,
       forgetRoutes: (members) => directory.forget(members),
       leaseMs: feed.leaseMs,
@@ -506,6 +517,13 @@ function refuseInTransaction(operation: string): void {
 
 /** Rows move to tables that the target has, all of them, and as this process knows them. */
 async function refuseIncomplete(synchronizer: Synchronizer, shard: number): Promise<void> {
+  const [unknown] = await synchronizer.unknownOn(shard);
+  if (unknown !== undefined)
+    throw new TesseraeError(
+      "MOVE_SCHEMA",
+      `Shard ${shard} has the federated table "${unknown}", which this process's schema does not know: its rows would be left behind. Let a process with the newer schema move, or drop the table if nobody uses it any more.`,
+      { cluster: "shards", shard, table: unknown },
+    );
   const [missing] = await synchronizer.missingOn(shard);
   if (missing === undefined) return;
   const unseen =
@@ -516,6 +534,16 @@ async function refuseIncomplete(synchronizer: Synchronizer, shard: number): Prom
     "MOVE_SCHEMA",
     `Shard ${shard} lacks the ${missing.kind} of "${missing.table}" that the schema says. Bring all shards to the schema first: await fed.schema.apply(), or "tesserae schema apply".${unseen}`,
     { cluster: "shards", shard, table: missing.table },
+  );
+}
+
+async function refuseWhileChanging(control: ControlStore): Promise<void> {
+  const since = await schemaChangesSince(control);
+  if (since === undefined) return;
+  throw new TesseraeError(
+    "MOVE_SCHEMA",
+    `The schema is being changed since ${since}. Move when that has ended; if nobody is at it any more, finish it: await fed.schema.apply(), or "tesserae schema apply".`,
+    { cluster: "main", operation: "moves" },
   );
 }
 

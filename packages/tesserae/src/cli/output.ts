@@ -5,6 +5,12 @@ import { isTesseraeError } from "../base/errors.ts";
 /** Exit codes; docs/cli.md lists them. */
 export const EXIT = { done: 0, failed: 1, usage: 2, configuration: 3, unreachable: 4, left: 130 } as const;
 
+/** Whoever reads may have enough, as `head` has: that is no error. */
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(EXIT.done);
+  throw error;
+});
+
 export function print(json: boolean, value: unknown, lines: () => readonly string[]): void {
   if (json) process.stdout.write(`${jsonText(value, 2)}\n`);
   else for (const line of lines()) process.stdout.write(`${line}\n`);

@@ -2,7 +2,7 @@
 import { type ControlRunner, type ControlStore, RowCodec } from "../engine/control-store.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import type { FederationModel } from "../schema/model.ts";
-import { directoryTable } from "./control-tables.ts";
+import { directoryTable, MOVES_TABLE, movesTable } from "./control-tables.ts";
 
 /**
  * admitting → active → removing → purging → removed → admitting … `removing` may still turn back to `active`; from `purging` on rows are
@@ -231,6 +231,16 @@ export class DirectoryRows {
       ...states.map((state) => this.#codec.encode("state", state)),
     ]);
     return Number(rows[0]?.["n"]);
+  }
+
+  /** The move that has a row in state `moving`: its id, for messages. */
+  async moveOf({ token }: Pick<DirectoryRow, "token">): Promise<bigint | undefined> {
+    const moves = new RowCodec(this.#control.dialect, movesTable());
+    const { rows } = await this.#control.read(
+      `select id from ${MOVES_TABLE} where finished is null and token = ?`,
+      [moves.encode("token", token)],
+    );
+    return rows[0] === undefined ? undefined : (moves.decode("id", rows[0]["id"]) as bigint);
   }
 
   /** Rows of a shard under way in `state` that nobody has touched since `before`. */

@@ -16,6 +16,7 @@ import { readClosedShards } from "./closed-shards.ts";
 import type { Directory } from "./directory.ts";
 import { type DirectoryRow, DirectoryRows, isServed } from "./directory-rows.ts";
 import type { CacheKey, KeyCodec } from "./key-codec.ts";
+import { checkRange } from "./key-range.ts";
 import { ResidenceRows } from "./residence-rows.ts";
 import { ShardLoad } from "./shard-load.ts";
 import { type ListOptions, TenantListing, type TenantPage } from "./tenant-listing.ts";
@@ -135,17 +136,8 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
     options: { readonly shard: number },
   ): Promise<RangePlace<Key>> {
     this.#options.beforeChange?.("tenants.addRange");
-    const low =
-      range.low === undefined || range.low === null ? this.#keys.smallest : this.#keys.check(range.low);
-    const high = range.high === undefined || range.high === null ? null : this.#keys.check(range.high);
+    const { low, high } = checkRange(this.#keys, range, "tenants.addRange");
     this.#checkShard(options.shard, undefined);
-    if (high !== null && this.#keys.compare(low, high) >= 0) {
-      throw new TesseraeError(
-        "RANGE_INVALID",
-        `The range from ${this.#keys.show(low)} to ${this.#keys.show(high)} holds no key: \`high\` is the first key that is not in it, and must be above \`low\`.`,
-        this.#place("tenants.addRange"),
-      );
-    }
     await this.#options.shardGate?.(options.shard);
     const deadline = this.#deadline();
     for (;;) {
@@ -204,7 +196,7 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
       if (row === undefined) throw this.#unknown(checked, "tenants.remove");
       if (row.state === "removed" || (row.kind === "p" && epoch !== undefined && row.epoch > epoch)) return;
       if (row.kind === "p") epoch = row.epoch;
-      if (row.state === "moving") throw this.#moving(checked, row, "tenants.remove");
+      if (row.state === "moving") throw await this.#moving(checked, row, "tenants.remove");
       if (isUnderWay(row)) {
         await this.#awaitRest(row, deadline);
         continue;
@@ -267,7 +259,7 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
         this.#closedAt = Number.NEGATIVE_INFINITY;
         chosen = undefined;
       }
-      if (claim.kind === "moving") throw this.#moving(key, claim.range, "tenants.add");
+      if (claim.kind === "moving") throw await this.#moving(key, claim.range, "tenants.add");
       if (claim.kind !== "claimed") continue;
       epoch = claim.row.epoch;
       this.#load.added(claim.row.shard);
@@ -389,12 +381,13 @@ export class TenantRegistry<Key extends KeyValue = KeyValue> {
     );
   }
 
-  #moving(key: KeyValue, row: DirectoryRow, operation: string): TesseraeError {
+  async #moving(key: KeyValue, row: DirectoryRow, operation: string): Promise<TesseraeError> {
     const what =
       row.kind === "p" ? `Key ${this.#keys.show(key)}` : `The range around key ${this.#keys.show(key)}`;
+    const move = await this.#rows.moveOf(row);
     return new TesseraeError(
       "MOVE_UNDER_WAY",
-      `${what} of federation "${this.#options.federation.name}" is being moved from shard ${row.shard}. Wait for the move, or abort it: fed.moves.list() names it.`,
+      `${what} of federation "${this.#options.federation.name}" is being moved from shard ${row.shard}${move === undefined ? "" : `, by move ${move}`}. Wait for it, or abort it.`,
       { ...this.#place(operation, key), shard: row.shard },
     );
   }

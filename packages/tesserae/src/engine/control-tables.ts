@@ -8,6 +8,7 @@
  * `tesserae_log_<federation>`: the guard's change log of keys in state `leaving`: table and primary key (as JSON text) of each changed row.
  * `tesserae_meta`: versions and fingerprints by name.
  */
+import { derivedName } from "../schema/define-schema.ts";
 import type { LogicalType } from "../schema/logical-type.ts";
 import type { ColumnModel, FederationModel, IndexModel, TableModel } from "../schema/model.ts";
 
@@ -84,6 +85,8 @@ export function logTable(federation: FederationModel): TableModel {
       column("primary_key", { kind: "text", length: undefined, caseInsensitive: false }),
     ],
     ["id"],
+    // A move reads its own keys' entries, beside those of other moves.
+    [{ name: derivedName([logTableName(federation.name), "key"]), columns: ["key_value", "id"] }],
   );
 }
 

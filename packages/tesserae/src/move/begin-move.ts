@@ -4,9 +4,9 @@
  */
 import { TesseraeError } from "../base/errors.ts";
 import { lockMeta } from "../directory/change-feed.ts";
-import { layoutMeta } from "../directory/control-tables.ts";
+import { layoutMeta, MOVES_TABLE, movesTable } from "../directory/control-tables.ts";
 import type { DirectoryRow } from "../directory/directory-rows.ts";
-import type { ControlTransaction } from "../engine/control-store.ts";
+import { type ControlTransaction, RowCodec } from "../engine/control-store.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import type { Member, MoveProgress, MoveRecord, MoveSettings, Shape } from "./move-record.ts";
 import type { MoveKind, MoveStep } from "./move-status.ts";
@@ -19,6 +19,37 @@ export interface Beginning {
   readonly runner: string;
 }
 
+/**
+ * Runs the transaction. An error that it returns is for the caller to hear at once: what it says stays so, however often it is asked. When the answer to a commit
+ * was lost, the next try finds the keys moving, by this very call: its move is known by its runner, whom no other call has.
+ */
+async function begin(
+  parts: MoveParts,
+  { runner }: Pick<Beginning, "runner">,
+  body: (transaction: ControlTransaction) => Promise<MoveRecord | TesseraeError>,
+): Promise<MoveRecord> {
+  let tries = 0;
+  const attempt = (transaction: ControlTransaction) => {
+    tries += 1;
+    return body(transaction);
+  };
+  const result = await parts.control
+    .transaction(attempt)
+    .catch((error: unknown) => (error instanceof TesseraeError ? error : Promise.reject(error)));
+  if (!(result instanceof TesseraeError)) return result;
+  const own = tries > 1 ? await moveOf(parts, runner) : undefined;
+  if (own === undefined) throw result;
+  return own;
+}
+
+async function moveOf({ control, moves }: MoveParts, runner: string): Promise<MoveRecord | undefined> {
+  const codec = new RowCodec(control.dialect, movesTable());
+  const { rows } = await control.run(`select id from ${MOVES_TABLE} where runner = ? and finished is null`, [
+    codec.encode("runner", runner),
+  ]);
+  return rows[0] === undefined ? undefined : moves.find(codec.decode("id", rows[0]["id"]) as bigint);
+}
+
 /** Keys with a place of their own, all on `source`. MOVE_UNDER_WAY, KEY_UNKNOWN, TENANT_BUSY when one of them is no longer what the caller saw. */
 export function beginPoints(
   parts: MoveParts,
@@ -26,14 +57,14 @@ export function beginPoints(
   source: number,
   beginning: Beginning,
 ): Promise<MoveRecord> {
-  return parts.control.transaction(async (transaction) => {
+  return begin(parts, beginning, async (transaction) => {
     const rows = await parts.directoryRows.points(keys, transaction);
     const byKey = new Map(rows.map((row) => [parts.keys.cacheKey(row.low), row]));
     for (const key of keys) {
       const row = byKey.get(parts.keys.cacheKey(key));
       checkActive(parts, row, key);
       if (row?.shard !== source)
-        throw new TesseraeError("SERIALIZATION", `Key ${parts.keys.show(key)} was moved meanwhile.`, {
+        return new TesseraeError("SERIALIZATION", `Key ${parts.keys.show(key)} was moved meanwhile.`, {
           federation: parts.federation.name,
           key: parts.keys.toText(key),
         });
@@ -49,7 +80,7 @@ export function beginIsolation(
   key: KeyValue,
   beginning: Omit<Beginning, "target"> & { readonly target: number | undefined },
 ): Promise<MoveRecord> {
-  return parts.control.transaction(async (transaction) => {
+  return begin(parts, beginning, async (transaction) => {
     await lockMeta(transaction, parts.control, layoutMeta(parts.federation.name), "", "shared");
     const range = await rangeAround(parts, transaction, key);
     checkActive(parts, range, key);
@@ -58,7 +89,7 @@ export function beginIsolation(
     // The point is there from now on, still on the range's shard: nobody else gives the key another one.
     const row: DirectoryRow = { ...member, shard: source, state: "moving", token, updated: new Date() };
     if (!(await parts.directoryRows.insert(transaction, row)))
-      throw new TesseraeError(
+      return new TesseraeError(
         "SERIALIZATION",
         `Key ${parts.keys.show(key)} got a place of its own meanwhile.`,
       );
@@ -85,7 +116,7 @@ export function beginRange(
   beginning: Omit<Beginning, "target"> & { readonly target: number | undefined },
 ): Promise<MoveRecord> {
   const { keys } = parts;
-  return parts.control.transaction(async (transaction) => {
+  return begin(parts, beginning, async (transaction) => {
     await lockMeta(transaction, parts.control, layoutMeta(parts.federation.name), "", "alone");
     const range = await rangeAround(parts, transaction, low);
     checkActive(parts, range, low);
@@ -99,7 +130,7 @@ export function beginRange(
     const target = beginning.target ?? whole.shard;
     // A split that stays on its shard only cuts; anything else that need not move was moved or split since the caller looked.
     if (target === whole.shard && (isWhole || beginning.kind === "move"))
-      throw new TesseraeError(
+      return new TesseraeError(
         "SERIALIZATION",
         `The range from ${keys.show(low)} was moved or split meanwhile. Look where it is now, and ask again.`,
         { federation: parts.federation.name, shard: target, operation: "moves" },
@@ -126,7 +157,7 @@ export function beginMerge(
   beginning: Omit<Beginning, "target"> & { readonly target: number | undefined },
 ): Promise<MoveRecord> {
   const { keys, directoryRows } = parts;
-  return parts.control.transaction(async (transaction) => {
+  return begin(parts, beginning, async (transaction) => {
     await lockMeta(transaction, parts.control, layoutMeta(parts.federation.name), "", "alone");
     const upper = await directoryRows.lock(transaction, "r", at);
     if (upper === undefined) throw noRange(parts, at);

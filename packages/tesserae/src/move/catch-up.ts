@@ -84,21 +84,31 @@ async function apply(
   work.note({ logEntries: work.record.progress.logEntries + batch.ids.length });
 }
 
-/** Which of the primary keys have an entry in the log now. */
-export async function loggedKeys(work: MoveWork, table: TableModel): Promise<ReadonlySet<string>> {
+/** Those of a table's primary keys, as texts, of which the log says nothing now. */
+export async function withoutEntry(
+  work: MoveWork,
+  table: TableModel,
+  keys: readonly string[],
+): Promise<readonly string[]> {
   const log = logOf(work);
   const { sql, parameters } = scopeCondition(work, "source", "key_value");
-  const { rows } = await work.source.store.run(
-    `select primary_key from ${log.name} where ${sql} and table_name = ?`,
-    [...parameters, log.codec.encode("table_name", table.name)],
-  );
-  return new Set(
-    rows.map((row) =>
-      work.transfer.primaryKeyText(
-        work.transfer.parseLogKey(table, log.codec.decode("primary_key", row["primary_key"]) as string),
-      ),
-    ),
-  );
+  const name = log.codec.encode("table_name", table.name);
+  const left = new Set(keys);
+  let after: unknown;
+  while (left.size > 0) {
+    const behind = after === undefined ? "" : " and id > ?";
+    const { rows } = await work.source.store.run(
+      `select id, primary_key from ${log.name} where ${sql} and table_name = ?${behind} order by id limit ${ROUND_ENTRIES}`,
+      [...parameters, name, ...(after === undefined ? [] : [after])],
+    );
+    for (const row of rows) {
+      const text = log.codec.decode("primary_key", row["primary_key"]) as string;
+      left.delete(work.transfer.primaryKeyText(work.transfer.parseLogKey(table, text)));
+    }
+    if (rows.length < ROUND_ENTRIES) break;
+    after = log.codec.encode("id", log.codec.decode("id", rows.at(-1)?.["id"]));
+  }
+  return [...left];
 }
 
 /** Deletes what the log has of the keys, when nothing more will come to it: `state` is what their residences have then. */

@@ -39,6 +39,8 @@ export type Shape =
 export interface MoveProgress {
   readonly settings: MoveSettings;
   readonly shape?: Shape | undefined;
+  /** The shard and main have the shape; what becomes of it from now on is not this move's. */
+  readonly shaped?: boolean | undefined;
   readonly copy?: Cursor | undefined;
   readonly verify?: Cursor | undefined;
   readonly rowsTotal: number;

@@ -186,10 +186,22 @@ export class MoveRows {
   }
 
   /** Lets go of a move: nobody runs it from now on. */
-  async leave(record: MoveRecord, error: MoveFailure | undefined): Promise<void> {
+  async leave(
+    record: MoveRecord,
+    { step, error }: { readonly step: MoveStep; readonly error: MoveFailure | undefined },
+  ): Promise<void> {
     await this.#control.run(
-      `update ${MOVES_TABLE} set runner = null, error = ?, updated = ? where id = ? and token = ?`,
-      this.#encodeColumns({ ...record, error, updated: new Date() }, ["error", "updated", "id", "token"]),
+      `update ${MOVES_TABLE} set runner = null, step = ?, error = ?, updated = ? where id = ? and token = ? and step = ?`,
+      [
+        ...this.#encodeColumns({ ...record, step, error, updated: new Date() }, [
+          "step",
+          "error",
+          "updated",
+          "id",
+          "token",
+        ]),
+        this.#codec.encode("step", record.step),
+      ],
     );
   }
 
@@ -217,7 +229,11 @@ export class MoveRows {
       if (options.seen !== undefined && record.token !== options.seen) return undefined;
       const { atLeast = 0n } = options;
       const token = await this.drawToken(transaction, record.token > atLeast ? record.token : atLeast);
-      const progress = { ...record.progress, attempts: record.progress.attempts + 1, waitsFor: options.waitsFor };
+      const progress = {
+        ...record.progress,
+        attempts: record.progress.attempts + 1,
+        waitsFor: options.waitsFor,
+      };
       // What turned a move back stays said; what a runner before met does not.
       const error = record.step === "abort" ? record.error : undefined;
       const next = { ...record, token, runner, progress, error, updated: new Date() };

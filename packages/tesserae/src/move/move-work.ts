@@ -47,6 +47,8 @@ export interface MoveParts {
   at(point: MovePoint): void | Promise<void>;
   /** So often a runner shows that it lives, and looks for what is wanted of it. */
   readonly touchMs: number;
+  /** Rejects when this process does not know the tables of the shards as they are. MOVE_SCHEMA. */
+  checkSchema(...shards: readonly number[]): Promise<void>;
   /** This process's own routes of a key, or of all where a range has changed. Others hear of it by the feed. */
   forgetRoutes(members: readonly Member[]): void;
 }

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import { readClosedShards, setShardClosed } from "../directory/closed-shards.ts";
 import { type DirectoryRow, isServed } from "../directory/directory-rows.ts";
+import { checkRange } from "../directory/key-range.ts";
 import { ResidenceRows } from "../directory/residence-rows.ts";
 import type { Database } from "../engine/contract.ts";
 import { ControlStore } from "../engine/control-store.ts";
@@ -14,7 +15,9 @@ import { RowTransfer } from "../engine/row-transfer.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import { batchesOf } from "./batches.ts";
 import { type Beginning, beginIsolation, beginMerge, beginPoints, beginRange } from "./begin-move.ts";
+import { drainShard } from "./drain.ts";
 import type { MoveInternals } from "./move-internals.ts";
+import { checkMoveOptions } from "./move-options.ts";
 import {
   canTurnBack,
   type MoveRecord,
@@ -28,7 +31,6 @@ import { type MoveParts, type ShardEnd, TOUCH_MS } from "./move-work.ts";
 import { MoverResidences } from "./mover-residences.ts";
 import { preflight } from "./preflight.ts";
 import { type DriveOptions, driveMove } from "./run-move.ts";
-import { parseHours } from "./throttle.ts";
 
 const PAUSE_BUDGET_MS_DEFAULT = 1_000;
 const PARALLEL_DEFAULT = 2;
@@ -38,6 +40,8 @@ const BATCH_ROWS_DEFAULT = 20_000;
 const RETRY_MS = 600_000;
 /** Moves that have arrived and wait for their grace, or purge, beside those that are under way. */
 const PURGES_MAX = 50;
+/** More than a heartbeat. */
+const SILENCE_SEEN_MS = 2_500;
 const POLL_MS = 100;
 const LIST_MAX = 1_000;
 const POINTS_PAGE = 500;
@@ -48,8 +52,10 @@ export interface MovesOptions
   shardDatabase(shard: number): Database;
   /** Passed before the first statement on a shard. */
   shardGate(shard: number): Promise<void>;
-  /** Rejects when a shard lacks what the schema says. */
-  checkSchema(shard: number): Promise<void>;
+  /** Rejects when shards lack what the schema says, or have tables that this process does not know, or the schema is being changed. MOVE_SCHEMA. */
+  checkSchema(...shards: readonly number[]): Promise<void>;
+  /** Finishes admissions and removals that somebody left. */
+  resumeTenants(): Promise<unknown>;
   /** Refuses a call where it cannot work. */
   beforeChange(operation: string): void;
   /** Called when the cut-over of keys, or of a range, is committed. */
@@ -100,6 +106,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
       transferBetween: (source, target) =>
         new RowTransfer(source.database.engine.dialect, target.database.engine.dialect),
       uncheckedReferences: (end) => this.#uncheckedReferences(end),
+      checkSchema: (...shards) => options.checkSchema(...shards),
       forgetRoutes: (members) => options.forgetRoutes(members),
       at: options.internals?.at ?? (() => {}),
       touchMs: options.internals?.touchMs ?? TOUCH_MS,
@@ -184,32 +191,40 @@ export class Moves<Key extends KeyValue = KeyValue> {
         `Shard ${shard} cannot be drained to itself. Name another one, or none.`,
         { ...this.#place("drain"), shard },
       );
-    if (options.to === undefined) await this.#emptiest(shard);
+    const closed = await this.closedShards();
+    const others = this.#options.shards.filter((other) => other !== shard && !closed.includes(other));
+    if (options.to === undefined && others.length === 0)
+      throw new TesseraeError(
+        "SHARD_UNKNOWN",
+        `There is no other shard to move the keys of shard ${shard} to. Add one to the configuration first.`,
+        { ...this.#place("drain"), shard },
+      );
     await setShardClosed(this.#parts.control, this.#parts.federation.name, shard, true);
-    const statuses: MoveStatus[] = [];
-    for (const range of await this.#rangesOf(shard)) {
-      const to = options.to ?? (await this.#emptiest(shard));
-      const { low, high } = range;
-      statuses.push(...(await this.#moveRange({ low, high }, { ...options, to })));
-    }
-    for (;;) {
-      const rows = await this.#parts.directoryRows.pageOfShard({
-        shard,
-        state: "active",
-        kind: "p",
-        after: undefined,
-        limit: 10 * POINTS_PAGE,
-      });
-      if (rows.length === 0) {
-        if ((await this.#parts.directoryRows.count(shard, ["admitting"])) === 0) return statuses;
-        // Chosen before the shard was closed: it is there in a moment.
-        await sleep(POLL_MS);
-        continue;
-      }
-      const to = options.to ?? (await this.#emptiest(shard));
-      const keys = rows.slice(0, options.to === undefined ? POINTS_PAGE : rows.length).map(({ low }) => low);
-      statuses.push(...(await this.#moveKeys(keys, { ...options, to })));
-    }
+    const arrived = { ...options, waitFor: "arrived" } as const;
+    const statuses = await drainShard(
+      {
+        directoryRows: this.#parts.directoryRows,
+        federation: this.#parts.federation.name,
+        others,
+        ranges: () => this.#ranges(),
+        moveKeys: (keys, to) => this.#moveKeys(keys, { ...arrived, to }),
+        moveRange: (range, to) => this.#moveRange(range, { ...arrived, to }),
+        resumeLeft: async () => {
+          await this.#options.resumeTenants();
+          await this.resume();
+        },
+        unfinished: () => this.list(),
+        checkEnded: () => {
+          for (const signal of [options.signal, this.#closing.signal]) signal?.throwIfAborted();
+        },
+      },
+      shard,
+      options.to,
+    );
+    if (options.waitFor === "arrived") return statuses;
+    return Promise.all(
+      statuses.map(({ id }) => this.#settled(id, ({ state }) => state === "done" || state === "aborted")),
+    );
   }
 
   /** Lets a shard that was drained take new keys again. */
@@ -258,7 +273,21 @@ export class Moves<Key extends KeyValue = KeyValue> {
   async pause(id: bigint): Promise<MoveStatus> {
     this.#unfinished(await this.#find(id), "paused");
     await this.#rows.want(id, "pause");
-    return this.#settled(id, (status) => status.state !== "running");
+    for (;;) {
+      const record = await this.#find(id);
+      const status = statusOf(record, this.#parts.keys);
+      if (record.finished !== undefined || (record.runner === undefined && record.step !== "freeze"))
+        return status;
+      if ((await this.#leftOf([record], {})).length > 0) {
+        if (record.step !== "freeze") return status;
+        // Its runner is dead, and may have left the keys frozen: whoever takes it up thaws them before it hears of the pause.
+        const taken = await this.#take(record);
+        if (taken === undefined) continue;
+        await this.#runToRest(taken);
+        return this.get(id);
+      }
+      await sleep(POLL_MS / 2);
+    }
   }
 
   /**
@@ -274,9 +303,8 @@ export class Moves<Key extends KeyValue = KeyValue> {
     this.#options.beforeChange("moves.resume");
     if (typeof first === "bigint") return this.#resumeOne(first, second);
     const options = first ?? {};
-    const left = (await this.#rows.list(false, LIST_MAX)).filter(
-      (record) => record.wanted !== "pause" && this.#isLeft(record, options),
-    );
+    const unfinished = (await this.#rows.list(false, LIST_MAX)).filter(({ wanted }) => wanted !== "pause");
+    const left = await this.#leftOf(unfinished, options);
     const statuses: MoveStatus[] = [];
     let failure: unknown;
     await inParallel(left, options.parallel ?? PARALLEL_DEFAULT, async (record) => {
@@ -303,12 +331,9 @@ export class Moves<Key extends KeyValue = KeyValue> {
       const now = await this.#find(id);
       if (now.step === "aborted") return statusOf(now, this.#parts.keys);
       if (!canTurnBack(now.step) && now.step !== "abort") throw this.#tooLate(now);
-      if (this.#isLeft(now, {})) {
+      if ((await this.#leftOf([now], {})).length > 0) {
         const taken = await this.#take(now);
-        if (taken !== undefined)
-          await this.#run(taken, {}, true).catch((error: unknown) => {
-            if (!isExpected(error)) throw error;
-          });
+        if (taken !== undefined) await this.#runToRest(taken);
         continue;
       }
       await sleep(POLL_MS / 2);
@@ -329,6 +354,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
   async #moveKeys(keys: readonly KeyValue[], options: MoveTarget): Promise<MoveStatus[]> {
     this.#checkShard(options.to);
     const { points, served } = await this.#locate(keys);
+    await this.#refuseMoving([...points, ...served]);
     const work: (() => Promise<RunningMove>)[] = [];
     const sameShard = [...points, ...served].find(({ row }) => row.shard === options.to);
     if (sameShard !== undefined)
@@ -375,8 +401,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
   async #moveRange(range: KeyRange, options: MoveTarget): Promise<MoveStatus[]> {
     const { keys } = this.#parts;
     this.#checkShard(options.to);
-    const low = range.low === undefined || range.low === null ? keys.smallest : keys.check(range.low);
-    const high = range.high === undefined || range.high === null ? null : keys.check(range.high);
+    const { low, high } = checkRange(keys, range, "moves.move");
     const pieces = (await this.#ranges())
       .filter(
         (row) =>
@@ -466,10 +491,10 @@ export class Moves<Key extends KeyValue = KeyValue> {
   async #resumeOne(id: bigint, options: ResumeMovesOptions): Promise<MoveStatus> {
     const record = await this.#find(id);
     if (record.finished !== undefined) return statusOf(record, this.#parts.keys);
-    if (!this.#isLeft(record, options))
+    if ((await this.#leftOf([record], options)).length === 0)
       throw new TesseraeError(
         "MOVE_UNDER_WAY",
-        `Move ${id} is being run by ${record.runner}. Watch it, or take it over when its process has ended.`,
+        `Move ${id} is run by ${record.runner}, which showed itself ${((Date.now() - record.updated.getTime()) / 1000).toFixed(1)} s ago. When it has been silent for ${RUNNER_SILENT_MS / 1000} s it can be taken over: try again then, or watch it.`,
         this.#place("moves.resume"),
       );
     if (record.wanted === "pause") await this.#rows.want(id, "run");
@@ -478,10 +503,32 @@ export class Moves<Key extends KeyValue = KeyValue> {
     return this.#run(taken, options, true);
   }
 
-  /** Nobody runs it, or whoever did shows no sign of life. */
-  #isLeft(record: MoveRecord, { olderThanMs }: ResumeMovesOptions): boolean {
+  /** Runs a move that was taken over until it is paused, aborted or done. */
+  async #runToRest(taken: MoveRecord): Promise<void> {
+    await this.#run(taken, {}, true).catch((error: unknown) => {
+      if (!isExpected(error)) throw error;
+    });
+  }
+
+  /**
+   * Those that nobody runs, and those whose runner shows no sign of life. By the clocks of two machines that may only be suspected: what looks silent is looked at
+   * again after more than a heartbeat by this one's.
+   */
+  async #leftOf(records: readonly MoveRecord[], { olderThanMs }: ResumeMovesOptions): Promise<MoveRecord[]> {
     const silentMs = olderThanMs ?? this.#options.internals?.runnerSilentMs ?? RUNNER_SILENT_MS;
-    return record.runner === undefined || Date.now() - record.updated.getTime() >= silentMs;
+    const suspected = records.filter(
+      ({ runner, updated }) => runner !== undefined && Date.now() - updated.getTime() >= silentMs,
+    );
+    const still = new Set<bigint>();
+    if (suspected.length > 0) {
+      await sleep(Math.min(silentMs, SILENCE_SEEN_MS));
+      for (const record of suspected) {
+        const now = await this.#rows.find(record.id);
+        if (now?.updated.getTime() === record.updated.getTime() && now.token === record.token)
+          still.add(record.id);
+      }
+    }
+    return records.filter(({ runner, id }) => runner === undefined || still.has(id));
   }
 
   #take(seen: MoveRecord): Promise<MoveRecord | undefined> {
@@ -513,6 +560,18 @@ export class Moves<Key extends KeyValue = KeyValue> {
       }
     }
     return { points, served };
+  }
+
+  /** Where a key moves already, the move is named. Whoever begins one at the same moment is refused by the begin itself. */
+  async #refuseMoving(located: readonly Located[]): Promise<void> {
+    const moving = located.find(({ row }) => row.state === "moving");
+    if (moving === undefined) return;
+    const move = await this.#parts.directoryRows.moveOf(moving.row);
+    throw new TesseraeError(
+      "MOVE_UNDER_WAY",
+      `Key ${this.#parts.keys.show(moving.key)} of federation "${this.#parts.federation.name}" is being moved from shard ${moving.row.shard} already${move === undefined ? "" : `, by move ${move}`}. Wait for it, or abort it.`,
+      { ...this.#place("moves.move", moving.key), shard: moving.row.shard },
+    );
   }
 
   async #lookup(key: KeyValue): Promise<DirectoryRow> {
@@ -549,28 +608,6 @@ export class Moves<Key extends KeyValue = KeyValue> {
       if (page.length < LIST_MAX) return ranges;
       after = page.at(-1)?.low;
     }
-  }
-
-  async #rangesOf(shard: number): Promise<DirectoryRow[]> {
-    return (await this.#ranges()).filter((range) => range.shard === shard);
-  }
-
-  async #emptiest(except: number): Promise<number> {
-    const closed = await this.closedShards();
-    const others = this.#options.shards.filter((shard) => shard !== except && !closed.includes(shard));
-    const counts = await Promise.all(
-      others.map(async (shard) => ({
-        shard,
-        keys: await this.#parts.directoryRows.count(shard, ["active", "admitting", "moving"]),
-      })),
-    );
-    const [first] = counts.sort((a, b) => a.keys - b.keys);
-    if (first !== undefined) return first.shard;
-    throw new TesseraeError(
-      "SHARD_UNKNOWN",
-      `There is no other shard to move the keys of shard ${except} to. Add one to the configuration first.`,
-      { ...this.#place("drain"), shard: except },
-    );
   }
 
   async #preflight(
@@ -725,31 +762,15 @@ export class Moves<Key extends KeyValue = KeyValue> {
   #check(operation: string, options: MoveOptions, to?: number): void {
     this.#options.beforeChange(operation);
     if (this.#closing.signal.aborted) throw closed();
+    checkMoveOptions(options, operation, this.#options.leaseMs);
     if (to !== undefined) this.#checkShard(to);
-    if (options.hours !== undefined) parseHours(options.hours);
-    const limits = {
-      rowsPerSecond: [options.rowsPerSecond, 1],
-      graceMs: [options.graceMs, this.#options.leaseMs],
-      pauseBudgetMs: [options.pauseBudgetMs, 1],
-      parallel: [options.parallel, 1],
-      batchKeys: [options.batchKeys, 1],
-      batchRows: [options.batchRows, 1],
-    } as const;
-    for (const [name, [value, least]] of Object.entries(limits)) {
-      if (value === undefined || (Number.isFinite(value) && value >= least)) continue;
-      throw new TesseraeError(
-        "VALUE_INVALID",
-        `${operation}: ${name} is ${value}; give a number from ${least}${name === "graceMs" ? ", the lease in which other processes may still read at the source" : ""}.`,
-        this.#place(operation),
-      );
-    }
   }
 
   #checkShard(shard: number): void {
     if (this.#options.shards.includes(shard)) return;
     throw new TesseraeError(
       "SHARD_UNKNOWN",
-      `There is no shard ${shard}; the configuration has ${this.#options.shards.join(", ")}.`,
+      `There is no shard ${JSON.stringify(shard)}; the configuration has ${this.#options.shards.join(", ")}, as numbers.`,
       { ...this.#place("moves"), shard },
     );
   }

@@ -1,10 +1,12 @@
 /** What is looked at before a move writes anything: that both shards have the schema, the rights, the room, and that nothing is in the way at the target. */
 
 import { TesseraeError } from "../base/errors.ts";
+import type { ResidenceRow } from "../directory/residence-rows.ts";
 import { logTableName, residenceTableName } from "../engine/control-tables.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import type { KeyScope } from "../engine/row-transfer.ts";
 import { bytesOfRow } from "../engine/transfer-values.ts";
+import type { KeyValue } from "../schema/logical-type.ts";
 import type { Member } from "./move-record.ts";
 import type { MoveParts, ShardEnd } from "./move-work.ts";
 import { refuseOverlaps } from "./range-overlaps.ts";
@@ -51,6 +53,8 @@ async function checkRights(parts: MoveParts, end: ShardEnd): Promise<void> {
         await end.database.run({ sql, parameters: [], prepare: false });
       } catch (error) {
         const failure = toEngineError(error, dialect, { cluster: "shards", shard: end.shard, table: name });
+        // Somebody writes, and the move itself waits for that.
+        if (failure.code === "LOCK_TIMEOUT") continue;
         if (failure.code !== "QUERY_FAILED") throw failure;
         throw new TesseraeError(
           "MOVE_RIGHTS",
@@ -138,7 +142,8 @@ async function checkTarget(parts: MoveParts, members: readonly Member[], target:
     if (member.kind === "r") await refuseOverlaps(parts, target, target.store, member);
   // What a residence tells of was left by an earlier move, and goes when this one begins. Other rows are somebody's.
   const known = new Set(present.map(({ low }) => keys.cacheKey(low)));
-  const unknown = members.filter(({ low }) => !known.has(keys.cacheKey(low)));
+  const unexplained = members.filter(({ low }) => !known.has(keys.cacheKey(low)));
+  const unknown = await withoutRangesThatLeft(parts, unexplained, target);
   if (unknown.length === 0) return;
   const scope = scopeOf(parts, unknown);
   for (const table of parts.tables) {
@@ -155,4 +160,19 @@ async function checkTarget(parts: MoveParts, members: readonly Member[], target:
       { cluster: "shards", shard: target.shard, federation: federation.name, table: table.name },
     );
   }
+}
+
+/** The members around which the target has no range that has `gone`: what it has left, its purge still to come, goes when the move begins. */
+async function withoutRangesThatLeft(
+  { keys }: MoveParts,
+  members: readonly Member[],
+  target: ShardEnd,
+): Promise<readonly Member[]> {
+  const [lowest] = [...members].sort((a, b) => keys.compare(a.low, b.low));
+  if (lowest === undefined) return [];
+  const ranges = await target.residences.overlapping(target.store, lowest.low, null);
+  const left = ranges.filter(({ state }) => state === "gone");
+  const isAround = ({ low, high }: ResidenceRow, key: KeyValue) =>
+    keys.compare(low, key) <= 0 && (high === null || keys.compare(key, high) < 0);
+  return members.filter((member) => !left.some((range) => isAround(range, member.low)));
 }

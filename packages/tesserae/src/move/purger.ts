@@ -3,11 +3,12 @@
  * back since, by a later move or its admission, has another token, and its rows are not this move's to delete. That is why a purge that is taken up puts no new
  * token on the residences, as every other step does: two that purge at once delete the same rows.
  */
+import type { ResidenceRow } from "../directory/residence-rows.ts";
 import type { ControlTransaction } from "../engine/control-store.ts";
 import { asMover } from "../engine/mover.ts";
 import type { KeyScope } from "../engine/row-transfer.ts";
 import type { Member } from "./move-record.ts";
-import type { MoveWork } from "./move-work.ts";
+import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
 import { LargerToken } from "./mover-residences.ts";
 
 const ROWS_PER_BATCH = 1_000;
@@ -45,26 +46,34 @@ async function atSource(
   work: MoveWork,
   body: (transaction: ControlTransaction, members: readonly Member[]) => Promise<number>,
 ): Promise<number> {
-  const { source, parts } = work;
+  const { source, record, parts } = work;
   const references = (await parts.uncheckedReferences(source)) ? "unchecked" : "checked";
-  return source.store.transaction(
-    async (transaction) => {
-      const own = await ownMembers(work, transaction);
-      return own.length === 0 ? 0 : body(transaction, own);
-    },
-    { references },
+  // Looked for without a lock: a key that has come back has writers, who are not to queue behind the purge of others.
+  const seen = ownOf(work, await source.residences.find(record.members));
+  if (seen.length === 0) return 0;
+  return patiently(work, source, () =>
+    source.store.transaction(
+      async (transaction) => {
+        const own = ownOf(
+          work,
+          await source.residences.lock(transaction, seen, { how: "alone", lockWaitMs: LOCK_WAIT_MS }),
+        );
+        return own.length === 0 ? 0 : body(transaction, own);
+      },
+      { references, once: true },
+    ),
   );
 }
 
-async function ownMembers(work: MoveWork, transaction: ControlTransaction): Promise<readonly Member[]> {
-  const { source, record, parts } = work;
-  const rows = await source.residences.lock(transaction, record.members, { how: "alone" });
+/** The members whose residences, of those given, are as this move left them. */
+function ownOf(work: MoveWork, rows: readonly ResidenceRow[]): readonly Member[] {
+  const { keys } = work.parts;
   const own = new Set(
     rows
       .filter(({ state, token }) => state === "gone" && token === purgeToken(work))
-      .map(({ low }) => parts.keys.cacheKey(low)),
+      .map(({ low }) => keys.cacheKey(low)),
   );
-  return record.members.filter(({ low }) => own.has(parts.keys.cacheKey(low)));
+  return work.record.members.filter(({ low }) => own.has(keys.cacheKey(low)));
 }
 
 const purgeToken = ({ record }: MoveWork): bigint => BigInt(record.progress.purgeToken ?? record.token);
@@ -78,14 +87,20 @@ async function forgetRange(work: MoveWork): Promise<void> {
   const { source, record } = work;
   const [first] = record.members;
   if (first?.kind !== "r") return;
-  await source.store.transaction(async (transaction) => {
+  const seen = ownOf(work, await source.residences.find(record.members));
+  const forget = async (transaction: ControlTransaction) => {
     try {
       await source.residences.fenceRanges(transaction, record.token);
     } catch (error) {
       // Another range was made here since: the row is deleted all the same, if it still is this move's.
       if (!(error instanceof LargerToken)) throw error;
     }
-    if ((await ownMembers(work, transaction)).length > 0)
-      await source.residences.remove(transaction, record.members);
-  });
+    if (seen.length === 0) return;
+    const rows = await source.residences.lock(transaction, seen, {
+      how: "alone",
+      lockWaitMs: LOCK_WAIT_MS,
+    });
+    if (ownOf(work, rows).length > 0) await source.residences.remove(transaction, seen);
+  };
+  await patiently(work, source, () => source.store.transaction(forget, { once: true }));
 }

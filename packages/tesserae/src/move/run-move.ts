@@ -127,6 +127,8 @@ class Drive {
   readonly #options: DriveOptions;
   #work: MoveWork;
   #fenced: boolean;
+  /** That this process knows the shards' tables was seen. */
+  #known = false;
   /** Why the move turned back: what the caller hears in the end. */
   #reason: TesseraeError | undefined;
   #progressAt = performance.now();
@@ -140,8 +142,10 @@ class Drive {
   }
 
   async run(): Promise<MoveRecord> {
+    if (this.#options.taken === true) await this.#refuseUnknownTables();
     for (;;) {
       try {
+        if (!this.#known) await this.#checkTables();
         if (!this.#fenced) {
           await fenceEnds(this.#work);
           this.#fenced = true;
@@ -156,6 +160,24 @@ class Drive {
     const { record } = this.#work;
     if (record.step === "aborted") throw this.#reason ?? aborted(record);
     return record;
+  }
+
+  /** After the move was written: a change of the schema that began before it shows now, and one that begins later sees the move. */
+  async #checkTables(): Promise<void> {
+    const { step, source, target } = this.#work.record;
+    if (canTurnBack(step) && source !== target) await this.#parts.checkSchema(source, target);
+    this.#known = true;
+  }
+
+  /** What another process began with a newer schema is for such a process to go on with, and not for this one to turn back. */
+  async #refuseUnknownTables(): Promise<void> {
+    try {
+      await this.#checkTables();
+    } catch (error) {
+      if (!isTesseraeError(error, "MOVE_SCHEMA")) return;
+      await this.#letGo(error);
+      throw error;
+    }
   }
 
   /** A sign of life while one piece of work takes long. A failure shows at the next piece. */
@@ -225,8 +247,7 @@ class Drive {
     const waitsFor = failure === undefined ? undefined : `${failure.code}: ${failure.message}`;
     for (let tries = 1; ; tries++) {
       // Once is tried all the same, lest writers wait for a move that was left with an unknown outcome.
-      if (this.#options.signal?.aborted && tries > 1)
-        return this.#interrupted(new MoveInterrupted("left"));
+      if (this.#options.signal?.aborted && tries > 1) return this.#interrupted(new MoveInterrupted("left"));
       try {
         const taken = await this.#parts.moves.take(record.id, this.#options.runner, {
           seen: record.token,
@@ -265,16 +286,19 @@ class Drive {
   async #letGo(failure: MoveFailure | undefined): Promise<void> {
     const { record, outcomeUnknown } = this.#work;
     let said = failure;
+    let step = record.step;
     if (record.step === "freeze" && !outcomeUnknown) {
       try {
         // A token that was just taken is not on the shards yet; to put it there is to thaw.
         await (this.#fenced ? thaw(this.#work) : fenceEnds(this.#work));
+        // Not frozen any more: who finds the step `freeze` without a runner may believe that the keys are.
+        step = "verify";
       } catch (error) {
         said ??= error instanceof TesseraeError ? error : undefined;
       }
     }
     const error = said === undefined ? undefined : { code: said.code, message: said.message };
-    await this.#parts.moves.leave(record, error).catch(() => undefined);
+    await this.#parts.moves.leave(record, { step, error }).catch(() => undefined);
   }
 }
 

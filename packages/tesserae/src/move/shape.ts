@@ -36,13 +36,14 @@ export async function shape(work: MoveWork): Promise<void> {
 }
 
 /**
- * For the way back, which may begin in the middle of `shape`: shard and directory must have the same residences before anything is moved again. A point that is in the
+ * For the way back, where it began in the middle of `shape`: shard and directory must have the same residences before anything is moved again. A point that is in the
  * directory comes to the shard, and a range that was cut there is cut in the directory.
  */
 export async function finishShape(work: MoveWork): Promise<void> {
   const { record, parts, source } = work;
   const [member] = record.members as [Member];
-  const { shape: cutOut } = record.progress;
+  const { shape: cutOut, shaped } = record.progress;
+  if (shaped === true) return;
   if (cutOut?.kind === "isolate") {
     if ((await source.residences.find([member])).length === 0) await isolateOnShard(work, member);
   }
@@ -178,7 +179,12 @@ async function inDirectory(
   const { control, moves, feed, federation, keys } = work.parts;
   const changed = await control.transaction(async (transaction) => {
     await lockMeta(transaction, control, layoutMeta(federation.name), "", "alone");
-    const saved = await moves.saveIn(transaction, work.record, { step: next, finished: next === "done" });
+    const progress = { ...work.record.progress, shaped: true };
+    const saved = await moves.saveIn(transaction, work.record, {
+      step: next,
+      progress,
+      finished: next === "done",
+    });
     const { kind, low } = await body(transaction);
     await feed.append(transaction, { federation: federation.name, kind, low: keys.toText(low) });
     return saved;

@@ -1,10 +1,12 @@
 /**
  * The way back from every step before the cut-over: the source serves as before, with an empty log, and the target is clean. Points stay at the target as `gone`,
- * with the move's token, which stops a mover that wakes up late; a range's row goes, and the shard's range token stops it.
+ * with the move's token, also where nothing had arrived: it stops a mover that wakes up late. A range's row goes, and the shard's range token stops it.
  */
+import type { ResidenceRow } from "../directory/residence-rows.ts";
 import type { ResidenceState } from "../engine/control-tables.ts";
 import { asMover } from "../engine/mover.ts";
 import { clearLog } from "./catch-up.ts";
+import type { MoveRecord } from "./move-record.ts";
 import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
 import { finishShape } from "./shape.ts";
 
@@ -50,15 +52,13 @@ async function cleanTarget(work: MoveWork): Promise<void> {
   if (isRange)
     // Also where nothing has arrived yet: a mover that wakes up must not begin it now.
     await target.store.transaction((transaction) => target.residences.fenceRanges(transaction, record.token));
+  else
+    await target.pointResidences.insertMissing(
+      record.members.map((member) => ({ ...member, state: "gone" as const, token: record.token })),
+    );
   const present = await target.residences.find(record.members);
-  // What belongs to a later move is not this one's to clean.
   const own = record.members.filter((member) =>
-    present.some(
-      (row) =>
-        parts.keys.compare(row.low, member.low) === 0 &&
-        row.state === "arriving" &&
-        row.token <= record.token,
-    ),
+    present.some((row) => parts.keys.compare(row.low, member.low) === 0 && isToClean(record, row)),
   );
   if (own.length === 0) return;
   const scope = isRange ? work.scope : { kind: "points" as const, keys: own.map(({ low }) => low) };
@@ -87,4 +87,13 @@ async function cleanTarget(work: MoveWork): Promise<void> {
     if (isRange) await target.residences.remove(transaction, own);
     else await target.residences.setState(transaction, own, gone);
   });
+}
+
+/**
+ * What belongs to a later move is not this one's to clean. What an earlier one left is, once this move's token is there: the earlier one's purge finds nothing of
+ * its own any more. A point gets the token here; a range may have it since the move was taken up in `claim`.
+ */
+function isToClean({ token }: MoveRecord, row: ResidenceRow): boolean {
+  if (row.token > token) return false;
+  return row.state === "arriving" || (row.state === "gone" && (row.kind === "p" || row.token === token));
 }

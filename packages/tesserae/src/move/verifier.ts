@@ -5,7 +5,7 @@
  */
 import type { RowSlice } from "../engine/row-transfer.ts";
 import type { TableModel } from "../schema/model.ts";
-import { loggedKeys } from "./catch-up.ts";
+import { withoutEntry } from "./catch-up.ts";
 import { different } from "./differences.ts";
 import type { Cursor } from "./move-record.ts";
 import type { MoveWork } from "./move-work.ts";
@@ -89,7 +89,6 @@ async function differingKeys(work: MoveWork, slice: RowSlice): Promise<string[]>
 
 /** What is in the log will be copied again; anything else is a difference that nothing explains. */
 async function explain(work: MoveWork, table: TableModel, differing: readonly string[]): Promise<void> {
-  const logged = await loggedKeys(work, table);
-  const unexplained = differing.filter((key) => !logged.has(key));
+  const unexplained = await withoutEntry(work, table, differing);
   if (unexplained.length > 0) throw different(work, table, unexplained);
 }

@@ -60,6 +60,22 @@ export async function missingPieces(
   }
 }
 
+/** Tables of the database that have a guard of the library's, and are none of the pieces. */
+export async function unknownGuarded(target: DatabasePieces): Promise<string[]> {
+  const { dialect } = target.database.engine;
+  try {
+    const meta = await readMeta(target.database, dialect);
+    const tables = await readNames(target.database, dialect.listTablesSql);
+    const known = new Set(target.pieces.filter(({ kind }) => kind === "guard").map(({ table }) => table));
+    return [...meta.keys()]
+      .filter((name) => name.startsWith("guard:"))
+      .map((name) => name.slice("guard:".length))
+      .filter((table) => !known.has(table) && tables.has(table));
+  } catch (error) {
+    throw toEngineError(error, dialect, { ...target.place, operation: "moves" });
+  }
+}
+
 function guardIsMissing(
   piece: Piece,
   meta: ReadonlyMap<string, string>,

@@ -13,6 +13,7 @@ import {
   createMissing,
   type DatabasePieces,
   missingPieces,
+  unknownGuarded,
 } from "./create-on-database.ts";
 import { piecesFor } from "./create-plan.ts";
 
@@ -75,6 +76,12 @@ export class Synchronizer {
     return place === undefined
       ? []
       : (await missingPieces(place)).map(({ kind, table }) => ({ kind, table }));
+  }
+
+  /** Federated tables of a shard, by their guards, that this process's schema does not know: another process knows a newer one. */
+  async unknownOn(shard: number): Promise<string[]> {
+    const place = this.#places().find((entry) => entry.place.shard === shard);
+    return place === undefined ? [] : unknownGuarded(place);
   }
 
   /** Whether `apply` would create nothing. */
