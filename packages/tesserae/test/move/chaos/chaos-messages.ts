@@ -21,13 +21,23 @@ export interface PointOrder {
   readonly point: string;
   readonly after: number;
   readonly signal: "SIGKILL" | "SIGSTOP";
-  /** So many moves shall have come there before; they wait for each other a moment. Default 1. */
-  readonly arrivals?: number;
 }
 
-export type MoveWhat =
-  | { readonly keys: readonly string[] }
-  | { readonly low: string | null; readonly high: string | null };
+/** A move that comes to a point and stands there. */
+export interface StandingMove {
+  readonly kind: "key" | "range" | "merge";
+  /** Of a range: in the middle of it; of a merge: where the two ranges meet. */
+  readonly key: string;
+  readonly to: number;
+  readonly point: string;
+  readonly rowsPerSecond?: number;
+  /** It stays here for a moment, in which it is written to. */
+  readonly lingerAt?: string;
+  /** Here its run fails. */
+  readonly leaveAt?: string;
+  /** It is aborted when its run has failed. */
+  readonly abort?: boolean;
+}
 
 export type ChildQuestion =
   /** Begins to write to these keys, until `stopWriting`. */
@@ -49,21 +59,11 @@ export type ChildQuestion =
   | { readonly verb: "order"; readonly order: PointOrder | null }
   /** How long every move of this process stays at points, in milliseconds. */
   | { readonly verb: "delay"; readonly delays: Readonly<Record<string, number>> }
+  /** These moves, each to its point; when all stand there, the process ends or sleeps (`StandingMoves`). */
   | {
-      readonly verb: "move";
-      readonly what: MoveWhat;
-      readonly to: number;
-      readonly pauseBudgetMs?: number;
-      readonly rowsPerSecond?: number;
-    }
-  | { readonly verb: "merge"; readonly at: string; readonly to: number }
-  /** Leaves the move when it comes to the point, and, if so wanted, aborts it then. */
-  | {
-      readonly verb: "moveAndLeave";
-      readonly abort: boolean;
-      readonly key: string;
-      readonly to: number;
-      readonly leaveAt: string;
+      readonly verb: "stand";
+      readonly moves: readonly StandingMove[];
+      readonly signal: "SIGKILL" | "SIGSTOP";
     }
   /** Moves these keys back and forth until `stopMoving`. */
   | {

@@ -1,75 +1,90 @@
 /**
  * The process that moves ends at every named point of the engine, or sleeps there. Another process finishes, a new one finishes, and the one that
  * wakes up does no harm: the ledger is exact each time. Writers go on meanwhile.
+ *
+ * All points are met on every pair, in both ways: one process has a move at each of them when it is cut off. Drawn, from a seed that is printed and that
+ * `TESSERAE_CRASH_POINTS_SEED=n` sets: which process finishes which move, and when who sleeps wakes up. `TESSERAE_CRASH_POINTS=all` cuts off one move at a time.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MOVE_POINTS, type MovePoint } from "../../../src/move/move-points.ts";
-import type { ChildQuestion } from "./chaos-messages.ts";
+import type { StandingMove } from "./chaos-messages.ts";
 import type { ChaosProcess } from "./chaos-process.ts";
 import { ChaosSite, ENGINE_PLANS, ServerFarm, whyLeftOut } from "./chaos-site.ts";
 import { readLedgers } from "./ledger.ts";
+import { SeededRandom } from "./seeded-random.ts";
 import { checkSite, readSite } from "./site-check.ts";
 
-/** A stopped process may hold locks that the other one needs: it is woken up after this time at the latest. */
-const SLEEP_MS_MAX = 800;
 const FROM = 1;
 const TO = 2;
+/** Who sleeps and holds a lock that the other one needs is woken up after this time. */
+const SLEEP_MS_HOLDING = 800;
+/** Long enough for all the others to be finished. */
+const SLEEP_MS_MAX = 20_000;
 
-/** Two moves of one process that come to the point, and where their keys live in the end. */
-interface Scenario {
-  readonly questions: readonly [ChildQuestion, ChildQuestion];
-  readonly keys: readonly string[];
-  readonly endsAt: number;
-}
+type Case = readonly [point: MovePoint, kind: "key" | "range"];
+
+const CASES: readonly Case[] = MOVE_POINTS.flatMap((point): Case[] =>
+  point.startsWith("shape:")
+    ? [
+        [point, "key"],
+        [point, "range"],
+      ]
+    : [[point, "key"]],
+);
+
+/** Reached with the key's residence locked, so that on SQLite nobody else could come anywhere. */
+const holdsLock = ([point]: Case): boolean => point === "leave:locked";
+
+/** Cases that are cut off together, by what they are called. */
+const GROUPS: readonly (readonly [string, readonly Case[]])[] =
+  process.env.TESSERAE_CRASH_POINTS === "all"
+    ? CASES.map((each) => [`${each[0]} (${each[1]})`, [each]] as const)
+    : [
+        ["all points", CASES.filter((each) => !holdsLock(each))],
+        ["leave:locked", CASES.filter(holdsLock)],
+      ];
+
+const seed = Number(process.env.TESSERAE_CRASH_POINTS_SEED ?? Math.floor(Math.random() * 1e9));
 
 let lastKey = 0n;
 
-async function prepare(site: ChaosSite, point: MovePoint, shape: "key" | "range"): Promise<Scenario> {
+/** A key that is where its move begins, and the move. */
+async function prepare(site: ChaosSite, [point, kind]: Case): Promise<StandingMove> {
   const { tenants } = site.fed;
-  const [a, b] = [lastKey + 1_000n, lastKey + 2_000n];
-  lastKey = b;
-  const keys = [`${a}`, `${b}`];
-  const both = (ask: (key: bigint) => ChildQuestion) => [ask(a), ask(b)] as const;
-  const plain = { keys, endsAt: TO };
+  lastKey += 1_000n;
+  const key = lastKey;
+  const plain = { kind, key: `${key}`, to: TO, point } as const;
   if (point.startsWith("merge:")) {
-    for (const key of [a, b]) {
-      await tenants.addRange({ low: key - 100n, high: key }, { shard: TO });
-      await tenants.addRange({ low: key, high: key + 100n }, { shard: FROM });
-    }
-    return { ...plain, questions: both((key) => ({ verb: "merge", at: `${key}`, to: TO })) };
+    await tenants.addRange({ low: key - 100n, high: key }, { shard: TO });
+    await tenants.addRange({ low: key, high: key + 100n }, { shard: FROM });
+    return { ...plain, kind: "merge" };
   }
-  if (point.startsWith("shape:") || shape === "range") {
-    for (const key of [a, b]) await tenants.addRange({ low: key - 100n, high: key + 100n }, { shard: FROM });
-    const what = (key: bigint) =>
-      shape === "key" ? { keys: [`${key}`] } : { low: `${key - 10n}`, high: `${key + 10n}` };
-    return { ...plain, questions: both((key) => ({ verb: "move", what: what(key), to: TO })) };
+  if (point.startsWith("shape:")) {
+    await tenants.addRange({ low: key - 100n, high: key + 100n }, { shard: FROM });
+    return plain;
   }
-  for (const key of [a, b]) await tenants.add(key, { shard: FROM });
-  const what = (key: bigint) => ({ keys: [`${key}`] });
-  if (point.startsWith("abort") || point === "freeze:thawed") {
-    const abort = point !== "freeze:thawed";
-    // Whoever leaves a move lifts the freeze; whoever aborts it turns it back.
-    const leaveAt = abort ? "verify:slice" : "freeze:frozen";
-    const questions = both((key) => ({ verb: "moveAndLeave", key: `${key}`, to: TO, leaveAt, abort }));
-    return { questions, keys, endsAt: abort ? FROM : TO };
-  }
+  await tenants.add(key, { shard: FROM });
+  // Whose run fails under the freeze lifts it; whoever aborts a move turns it back.
+  if (point === "freeze:thawed") return { ...plain, leaveAt: "freeze:frozen" };
+  if (point.startsWith("abort")) return { ...plain, leaveAt: "verify:slice", abort: true };
+  if (point === "catchUp:applied") return { ...plain, lingerAt: "copy:done" };
   // A throttle makes the slices of the copy so small that there are several.
-  const slow = point === "copy:chunk" ? { rowsPerSecond: 80 } : {};
-  return { ...plain, questions: both((key) => ({ verb: "move", what: what(key), to: TO, ...slow })) };
+  if (point === "copy:chunk") return { ...plain, rowsPerSecond: 80 };
+  return plain;
 }
 
 const farm = new ServerFarm();
 afterAll(() => farm[Symbol.asyncDispose]());
 
 for (const plan of ENGINE_PLANS) {
-  describe.skipIf(whyLeftOut(plan) !== undefined)(`a mover cut off, ${plan.name}`, () => {
+  describe.skipIf(whyLeftOut(plan) !== undefined)(`a mover cut off, ${plan.name}, seed ${seed}`, () => {
+    const random = new SeededRandom(seed);
     let site: ChaosSite;
     let writer: ChaosProcess;
     let helper: ChaosProcess;
     /** The next one to be killed; it starts while the last case is being checked. */
     let victim: ChaosProcess;
-    let isReady = true;
 
     beforeAll(async () => {
       site = await ChaosSite.open(plan, farm);
@@ -79,72 +94,62 @@ for (const plan of ENGINE_PLANS) {
     });
     afterAll(() => site?.[Symbol.asyncDispose]());
 
-    /** Writers at work, and both moves at the point, where the process ends or stops. */
-    async function begin(point: MovePoint, shape: "key" | "range", signal: "SIGKILL" | "SIGSTOP") {
-      // A case that failed may have left it in whatever state.
-      if (!isReady) await victim.kill();
-      isReady = false;
+    /** Writers at work, and each move at its point, where the process ends or stops. */
+    async function begin(cases: readonly Case[], signal: "SIGKILL" | "SIGSTOP") {
       await writer.ask({ verb: "stopWriting" });
-      const scenario = await prepare(site, point, shape);
-      const { keys, questions } = scenario;
+      const moves: StandingMove[] = [];
+      for (const each of cases) moves.push(await prepare(site, each));
       // Enough for several slices of a throttled copy, and then less than the throttle lets pass.
-      const slow = point === "copy:chunk";
-      await writer.ask({ verb: "writeSome", keys, seed: 1, writes: slow ? 25 : 3 });
-      await writer.ask({ verb: "write", keys, seed: 2, pauseMs: slow ? 60 : 4 });
+      const slow = moves.filter(({ rowsPerSecond }) => rowsPerSecond !== undefined).map(({ key }) => key);
+      const keys = moves.map(({ key }) => key);
+      await writer.ask({ verb: "writeSome", keys, seed: 1, writes: 3 });
+      await writer.ask({ verb: "writeSome", keys: slow, seed: 4, writes: 22 });
+      await writer.ask({ verb: "write", keys, seed: 2, pauseMs: keys.length === 1 ? 10 : 120 });
+      // A group that failed may have left it in whatever state.
       if (victim.isGone) victim = site.start("movers");
       await victim.ready();
-      await victim.ask({ verb: "order", order: { point, after: 1, signal, arrivals: 2 } });
-      const moving = Promise.allSettled(questions.map((question) => victim.ask(question)));
-      expect(await Promise.race([victim.reached(), moving])).toBe(point);
-      isReady = true;
-      return { scenario, moving };
+      const ended = victim.ask<string[]>({ verb: "stand", moves, signal });
+      ended.catch(() => {});
+      expect(await victim.reached()).toBe("all stand");
+      return { moves, keys, ended };
     }
 
-    async function end({ keys, endsAt }: Scenario): Promise<void> {
+    async function end({ moves, keys }: Awaited<ReturnType<typeof begin>>): Promise<void> {
+      expect(await site.fed.moves.list()).toEqual([]);
       await writer.ask({ verb: "stopWriting" });
       await writer.ask({ verb: "writeSome", keys, seed: 3, writes: 1 });
       const contents = await readSite(site.addresses);
       expect(checkSite(contents, readLedgers(site.ledgerFolder)).slice(0, 10)).toEqual([]);
-      for (const key of keys) expect((await site.fed.tenants.where(BigInt(key))).shard).toBe(endsAt);
+      for (const { key, abort, point } of moves)
+        expect((await site.fed.tenants.where(BigInt(key))).shard, point).toBe(abort ? FROM : TO);
     }
 
-    const cases: [MovePoint, "key" | "range"][] = MOVE_POINTS.flatMap((point) =>
-      point.startsWith("shape:")
-        ? [
-            [point, "key"],
-            [point, "range"],
-          ]
-        : [[point, "key"]],
-    );
-
-    test.each(cases)("ends at %s (%s): another process finishes, and a new one", async (point, shape) => {
-      const { scenario, moving } = await begin(point, shape, "SIGKILL");
+    test.each(GROUPS)("ends at %s: another process finishes, and a new one", async (_, cases) => {
+      const begun = await begin(cases, "SIGKILL");
       await victim.ended;
-      await moving;
       victim = site.start("movers");
-      const [first, ...others] = (await site.fed.moves.list()).map(({ id }) => `${id}`);
-      if (first !== undefined) await helper.ask({ verb: "resume", ids: [first] });
+      const ids = (await site.fed.moves.list()).map(({ id }) => `${id}`);
+      const byHelper = ids.filter(() => random.chance(0.5));
       await victim.ready();
-      await victim.ask({ verb: "resume", ids: others });
-      expect(await site.fed.moves.list()).toEqual([]);
-      await end(scenario);
+      await Promise.all([
+        helper.ask({ verb: "resume", ids: byHelper }),
+        victim.ask({ verb: "resume", ids: ids.filter((id) => !byHelper.includes(id)) }),
+      ]);
+      await end(begun);
     });
 
-    test.each(cases)(
-      "sleeps at %s (%s): another process finishes, and it does no harm",
-      async (point, shape) => {
-        const { scenario, moving } = await begin(point, shape, "SIGSTOP");
-        const finished = helper.ask({ verb: "resume" });
-        finished.catch(() => {});
-        await Promise.race([finished, sleep(SLEEP_MS_MAX)]);
-        victim.signal("SIGCONT");
-        for (const each of await moving)
-          if (each.status === "rejected") expect(each.reason).toMatchObject({ code: "MOVE_TAKEN_OVER" });
-        await finished;
-        await helper.ask({ verb: "resume" });
-        expect(await site.fed.moves.list()).toEqual([]);
-        await end(scenario);
-      },
-    );
+    test.each(GROUPS)("sleeps at %s: another process finishes, and it does no harm", async (_, cases) => {
+      const begun = await begin(cases, "SIGSTOP");
+      const finished = helper.ask({ verb: "resume" });
+      finished.catch(() => {});
+      const inBetween = random.chance(0.5);
+      const sleepMs = inBetween ? random.int(50, 1_500) : SLEEP_MS_MAX;
+      await Promise.race([finished, sleep(cases.some(holdsLock) ? SLEEP_MS_HOLDING : sleepMs)]);
+      victim.signal("SIGCONT");
+      for (const each of await begun.ended) expect(["done", "MOVE_TAKEN_OVER"]).toContain(each);
+      await finished;
+      await helper.ask({ verb: "resume" });
+      await end(begun);
+    });
   });
 }

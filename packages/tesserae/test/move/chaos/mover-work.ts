@@ -1,28 +1,18 @@
 /** The mover's side of a chaos process: moves as an application asks for them, with orders to stop or die at a named point. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isTesseraeError } from "../../../src/index.ts";
-import type { ChildQuestion, MoveWhat, PointOrder } from "./chaos-messages.ts";
+import type { ChildQuestion, PointOrder } from "./chaos-messages.ts";
 import type { ChaosFederation } from "./chaos-schema.ts";
 import { GRACE_MS } from "./chaos-timing.ts";
 import { SeededRandom } from "./seeded-random.ts";
+import { StandingMoves } from "./standing-moves.ts";
 
 type MoverQuestion = Extract<
   ChildQuestion,
   {
-    readonly verb:
-      | "order"
-      | "delay"
-      | "move"
-      | "merge"
-      | "moveAndLeave"
-      | "moveAbout"
-      | "stopMoving"
-      | "resume";
+    readonly verb: "order" | "delay" | "stand" | "moveAbout" | "stopMoving" | "resume";
   }
 >;
-
-/** How long moves of one process wait for each other at a point; one of them may hold a lock that another needs to come there. */
-const ARRIVALS_MS_MAX = 1_000;
 
 /** What a mover may meet while others move the same keys and databases are away. */
 const EXPECTED = new Set([
@@ -49,29 +39,24 @@ export class MoverWork {
   /** How often moves came to the point of the order. */
   #arrived = 0;
   #delays: Readonly<Record<string, number>> = {};
-  #leaveAt: string | undefined;
-  readonly #leaving = new Set<AbortController>();
+  readonly #standing: StandingMoves;
   #moving: { stopped: boolean; done: Promise<unknown> } | undefined;
 
   constructor(fed: ChaosFederation, tell: (point: string) => Promise<void>) {
     this.#fed = fed;
     this.#tell = tell;
+    this.#standing = new StandingMoves(fed, tell);
   }
 
   /** The engine's hook. */
   async reach(point: string): Promise<void> {
-    if (point === this.#leaveAt) for (const leave of this.#leaving) leave.abort();
+    await this.#standing.reach(point);
     const delayMs = this.#delays[point];
     if (delayMs !== undefined) await sleep(delayMs);
     const order = this.#order;
     if (order?.point !== point) return;
     this.#arrived += 1;
     if (this.#arrived < order.after) return;
-    if (this.#arrived - order.after + 1 < (order.arrivals ?? 1)) {
-      // Until another one comes, which then ends the process, or nobody comes any more.
-      await sleep(ARRIVALS_MS_MAX);
-      if (this.#order !== order) return;
-    }
     this.#order = null;
     await this.#tell(point);
     process.kill(process.pid, order.signal);
@@ -88,18 +73,8 @@ export class MoverWork {
       case "delay":
         this.#delays = question.delays;
         return Promise.resolve();
-      case "move":
-        return this.#move(question.what, {
-          to: question.to,
-          pauseBudgetMs: question.pauseBudgetMs ?? 1_000,
-          ...(question.rowsPerSecond === undefined ? {} : { rowsPerSecond: question.rowsPerSecond }),
-        });
-      case "merge":
-        return this.#fed
-          .merge({ at: BigInt(question.at), to: question.to }, { graceMs: GRACE_MS })
-          .then(({ state }) => state);
-      case "moveAndLeave":
-        return this.#moveAndLeave(question);
+      case "stand":
+        return this.#standing.run(question);
       case "moveAbout":
         return this.#begin(question);
       case "stopMoving":
@@ -107,45 +82,6 @@ export class MoverWork {
       case "resume":
         return question.ids === undefined ? this.#resumeAll() : this.#resume(question.ids);
     }
-  }
-
-  async #move(
-    what: MoveWhat,
-    given: {
-      readonly to: number;
-      readonly pauseBudgetMs?: number;
-      readonly rowsPerSecond?: number;
-      readonly signal?: AbortSignal;
-    },
-  ): Promise<string> {
-    const options = { graceMs: GRACE_MS, ...given };
-    const [status] = await ("keys" in what
-      ? this.#fed.moves.move(what.keys.map(BigInt), options)
-      : this.#fed.moves.move(
-          {
-            low: what.low === null ? null : BigInt(what.low),
-            high: what.high === null ? null : BigInt(what.high),
-          },
-          options,
-        ));
-    return status?.state ?? "nothing";
-  }
-
-  async #moveAndLeave({
-    key,
-    to,
-    leaveAt,
-    abort,
-  }: Extract<MoverQuestion, { verb: "moveAndLeave" }>): Promise<string> {
-    const leave = new AbortController();
-    this.#leaveAt = leaveAt;
-    this.#leaving.add(leave);
-    const ended = await this.#move({ keys: [key] }, { to, signal: leave.signal }).catch(() => undefined);
-    if (ended !== undefined) return ended;
-    if (!abort) return "left";
-    for (const move of await this.#fed.moves.list())
-      if (move.key === key) return (await this.#fed.moves.abort(move.id)).state;
-    return "ended";
   }
 
   async #begin(question: Extract<MoverQuestion, { verb: "moveAbout" }>): Promise<void> {
@@ -246,13 +182,15 @@ export class MoverWork {
   }
 
   async #resume(ids: readonly string[]): Promise<void> {
-    for (const id of ids) {
-      try {
-        await this.#fed.moves.resume(BigInt(id), { olderThanMs: 0 });
-      } catch (error) {
-        // It was to end so.
-        if (!isTesseraeError(error, "MOVE_ABORTED")) throw error;
-      }
-    }
+    await Promise.all(
+      ids.map(async (id) => {
+        try {
+          await this.#fed.moves.resume(BigInt(id), { olderThanMs: 0 });
+        } catch (error) {
+          // It was to end so.
+          if (!isTesseraeError(error, "MOVE_ABORTED")) throw error;
+        }
+      }),
+    );
   }
 }
