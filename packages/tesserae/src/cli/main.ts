@@ -149,6 +149,13 @@ function addTenants(program: Command): void {
       await onHandle(command, (handle) => listTenants(handle, options, optionsOf(command).json === true));
     });
   tenant
+    .command("ranges")
+    .description("ranges of keys that a shard serves as a whole")
+    .option(...FEDERATION_OPTION)
+    .action(async (_options: unknown, command: Command) => {
+      await onHandle(command, (handle) => listRanges(handle, optionsOf(command).json === true));
+    });
+  tenant
     .command("remove <key>")
     .description("take a key out of the federation")
     .option(...FEDERATION_OPTION)
@@ -172,6 +179,21 @@ function whereabouts(
   if (place.state === "removing" || place.state === "purging")
     return `${key} is being removed from shard ${place.shard} (epoch ${place.epoch}, ${place.state})`;
   return `${key} lives on shard ${place.shard} (epoch ${place.epoch}, ${place.state})`;
+}
+
+async function listRanges(handle: Handle, json: boolean): Promise<void> {
+  const ranges = (await handle.tenants.ranges()).map(({ low, high, shard, state }) => ({
+    low: handle.keyToText(low),
+    high: high === null ? null : handle.keyToText(high),
+    shard,
+    state,
+  }));
+  print(json, { ranges }, () =>
+    table(
+      ["from", "up to", "shard", "state"],
+      ranges.map(({ low, high, shard, state }) => [low, high ?? "the end", String(shard), state]),
+    ),
+  );
 }
 
 async function listTenants(
