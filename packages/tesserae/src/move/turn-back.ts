@@ -91,9 +91,9 @@ async function cleanTarget(work: MoveWork): Promise<void> {
 
 /**
  * What belongs to a later move is not this one's to clean. What an earlier one left is, once this move's token is there: the earlier one's purge finds nothing of
- * its own any more. A point gets the token here; a range may have it since the move was taken up in `claim`.
+ * its own any more. A point gets the token here; a range may have one of this move's since it was taken up in `claim`.
  */
-function isToClean({ token }: MoveRecord, row: ResidenceRow): boolean {
+function isToClean({ id, token }: MoveRecord, row: ResidenceRow): boolean {
   if (row.token > token) return false;
-  return row.state === "arriving" || (row.state === "gone" && (row.kind === "p" || row.token === token));
+  return row.state === "arriving" || (row.state === "gone" && (row.kind === "p" || row.token >= id));
 }

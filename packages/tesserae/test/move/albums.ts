@@ -143,6 +143,16 @@ export class Albums implements AsyncDisposable {
     return moves[0]?.id as bigint;
   }
 
+  /** Ends a move that waits for its time of grace. */
+  async purgeNow(id: bigint): Promise<void> {
+    await this.fed.moves.pause(id);
+    await this.sql(
+      0,
+      `update tesserae_moves set progress = replace(progress, '"purgeAfter"', '"was"') where id = ${id}`,
+    );
+    await this.fed.moves.resume(id);
+  }
+
   /** Resolves when main has been told so, whether or not whoever runs the move has heard of it. */
   async untilWanted(id: bigint, wanted: "abort" | "pause"): Promise<void> {
     for (;;) {

@@ -1,11 +1,11 @@
-/** A process that sleeps while it changes the shape of a range, and wakes up when the move was turned back without it. */
+/** Processes that sleep, or end, in the middle of a change of shape or before their first step, and moves that are turned back without them. */
 import { expect, test } from "vitest";
 import { AlbumBook } from "./album-book.ts";
 import { type Albums, QUICK } from "./albums.ts";
 import { ENGINES, onSites } from "./move-sites.ts";
 
 onSites(
-  "a shape that is half made",
+  "a mover that slept",
   ENGINES,
   (_site, shared) => {
     let other: Albums | undefined;
@@ -60,6 +60,55 @@ onSites(
       await fed.moves.move({ low, high: low + 100n }, { to: 2, ...QUICK });
       await book.expectOn(2);
       expect(await rangesAt(1, low)).toEqual([]);
+    });
+
+    test("who slept before the claim makes no residence after the move was turned back", async () => {
+      const { albums } = shared;
+      const { fed } = albums;
+      const key = shared.newKey();
+      await fed.tenants.add(key, { shard: 1 });
+      const asleep = Promise.withResolvers<void>();
+      const woken = Promise.withResolvers<void>();
+      albums.atPoint = async (point) => {
+        if (point !== "created") return;
+        asleep.resolve();
+        await woken.promise;
+      };
+      const moving = fed.moves.move(key, { to: 2, ...QUICK });
+      moving.catch(() => {});
+      await asleep.promise;
+      albums.atPoint = () => {};
+      await (await others()).fed.moves.abort(await albums.moveId());
+      woken.resolve();
+      await expect(moving).rejects.toMatchObject({ code: "MOVE_TAKEN_OVER" });
+      expect(await albums.residences(2, key)).toMatchObject([{ state: "gone" }]);
+    });
+
+    test("a shape that was finished is not looked at again when the move turns back", async () => {
+      const { albums } = shared;
+      const { fed } = albums;
+      const { low, book } = await seededRange();
+      await fed.tenants.addRange({ low: low - 100n, high: low }, { shard: 2 });
+      albums.atPoint = (point) => {
+        if (point === "copy:done") throw new Error("the process has ended");
+      };
+      const moving = fed.moves.move({ low: low + 40n, high: low + 100n }, { to: 2, ...QUICK });
+      await expect(moving).rejects.toThrow("the process has ended");
+      albums.atPoint = () => {};
+      const left = await albums.moveId();
+      // What remains of the range goes elsewhere and becomes part of another, its purge still to come.
+      const rest = { low, high: low + 40n };
+      const [gone] = await fed.moves.move(rest, { to: 2, graceMs: 600_000, waitFor: "arrived" });
+      await fed.merge({ at: low, to: 2 }, QUICK);
+      expect(await (await others()).fed.moves.abort(left)).toMatchObject({ step: "aborted" });
+      await book.expectOn(1);
+      expect(await rangesAt(1, low)).toEqual([
+        [0n, 40n, "gone"],
+        [40n, 100n, "here"],
+      ]);
+      await albums.purgeNow(gone?.id as bigint);
+      await fed.moves.move({ low: low + 40n, high: low + 100n }, { to: 2, ...QUICK });
+      await book.expectOn(2);
     });
 
     test("a range that has another end on its shard than in main is not moved", async () => {
