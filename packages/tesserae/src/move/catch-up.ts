@@ -10,11 +10,10 @@
  */
 import { type ControlTransaction, RowCodec } from "../engine/control-store.ts";
 import { logTable } from "../engine/control-tables.ts";
-import type { TransferRow } from "../engine/row-transfer.ts";
 import type { TableModel } from "../schema/model.ts";
-import { atTarget } from "./copier.ts";
-import { refuseDifference } from "./differences.ts";
+import { acrossBoth } from "./at-target.ts";
 import { LOCK_WAIT_MS, type MoveWork } from "./move-work.ts";
+import { rewriteRows } from "./rewrite-rows.ts";
 import { scopeCondition } from "./scope-condition.ts";
 
 const ROUND_ENTRIES = 2_000;
@@ -56,31 +55,18 @@ export async function drainLog(work: MoveWork, until: () => boolean): Promise<bo
 async function apply(
   work: MoveWork,
   batch: Batch,
-  { compare = false }: { readonly compare?: boolean } = {},
+  options: { readonly compare?: boolean } = {},
 ): Promise<void> {
-  const rows = new Map<TableModel, readonly TransferRow[]>();
-  // After the entries: what is read now is at least as new as what they tell of. At one moment, lest two rows that swap a unique value both have it.
-  await work.reading(
-    "source",
-    async (connection) => {
+  // After the entries: what is read now is at least as new as what they tell of.
+  await acrossBoth(
+    work,
+    async (source, target) => {
+      for (const [table, keys] of batch.keys) await work.transfer.delete(target, "target", table, keys);
       for (const [table, keys] of batch.keys)
-        rows.set(table, await work.transfer.read("source", connection, table, keys));
+        await rewriteRows(work, { source, target }, table, keys, options);
     },
     { snapshot: true },
   );
-  await atTarget(work, async (connection) => {
-    for (const [table, keys] of batch.keys) await work.transfer.delete(connection, "target", table, keys);
-    for (const [table, found] of rows) {
-      if (found.length === 0) continue;
-      if (table.uniques.length > 0) await work.transfer.deleteOccupants(connection, table, found);
-      await work.transfer.write(connection, table, found);
-    }
-    if (!compare) return;
-    for (const [table, keys] of batch.keys) {
-      const written = await work.transfer.read("target", connection, table, keys);
-      refuseDifference(work, table, rows.get(table) ?? [], written);
-    }
-  });
   work.note({ logEntries: work.record.progress.logEntries + batch.ids.length });
 }
 

@@ -7,12 +7,12 @@
  */
 import { isTesseraeError } from "../base/errors.ts";
 import type { Connection } from "../engine/contract.ts";
-import type { ControlTransaction } from "../engine/control-store.ts";
-import { asMover } from "../engine/mover.ts";
-import type { RowSlice, TransferRow } from "../engine/row-transfer.ts";
+import type { RowSlice } from "../engine/row-transfer.ts";
 import type { TableModel } from "../schema/model.ts";
+import { acrossBoth, atTarget } from "./at-target.ts";
 import type { Cursor } from "./move-record.ts";
 import type { MoveWork } from "./move-work.ts";
+import { rewriteRows } from "./rewrite-rows.ts";
 import { Rate, SliceSize } from "./slice-size.ts";
 
 /** A slice that has to be written row by row is cut down to so many rows. */
@@ -122,28 +122,15 @@ async function finishTable(work: MoveWork, table: TableModel): Promise<void> {
   await work.between();
 }
 
-/** How often a slice is copied again whose transaction the target has rolled back. */
-const ROLLED_BACK_MAX = 10;
-
 /** Copies one slice in a transaction at the target, whatever is in its way. Rows that are at the target now. */
 async function copySlice(work: MoveWork, slice: RowSlice): Promise<number> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await work.reading("source", (source) =>
-        atTarget(work, (connection) => work.transfer.copy(source, connection, slice), { once: true }),
-      );
-    } catch (error) {
-      if (isTesseraeError(error, "CONSTRAINT_UNIQUE")) return copyCarefully(work, slice);
-      // A connection that was lost, at either end, is for the whole move to begin anew: what was committed of the slice is deleted then.
-      if (!isRolledBack(error) || tries >= ROLLED_BACK_MAX) throw error;
-    }
+  try {
+    return await acrossBoth(work, (source, target) => work.transfer.copy(source, target, slice));
+  } catch (error) {
+    if (isTesseraeError(error, "CONSTRAINT_UNIQUE")) return copyCarefully(work, slice);
+    throw error;
   }
 }
-
-const isRolledBack = (error: unknown): boolean =>
-  isTesseraeError(error, "DEADLOCK") ||
-  isTesseraeError(error, "LOCK_TIMEOUT") ||
-  isTesseraeError(error, "SERIALIZATION");
 
 async function deleteWhole(work: MoveWork, connection: Connection, slice: RowSlice): Promise<void> {
   while ((await work.transfer.deleteSlice("target", connection, slice, EMPTY_ROWS)) === EMPTY_ROWS);
@@ -156,53 +143,18 @@ async function copyCarefully(work: MoveWork, slice: RowSlice): Promise<number> {
       work.transfer.boundary(connection, { ...slice, after }, CAREFUL_ROWS),
     );
     const part = { ...slice, after, upTo: upTo ?? slice.upTo };
-    const rows = await work.reading("source", (connection) => readSlice(work, connection, part), {
-      snapshot: true,
-    });
-    await atTarget(work, async (connection) => {
-      await deleteWhole(work, connection, part);
-      await work.transfer.deleteOccupants(connection, slice.table, rows);
-      await work.transfer.write(connection, slice.table, rows);
-    });
-    copied += rows.length;
+    copied += await acrossBoth(
+      work,
+      async (source, target) => {
+        const texts = [...(await work.transfer.primaryKeysOf("source", source, part)).keys()];
+        await deleteWhole(work, target, part);
+        const keys = texts.map((text) => work.transfer.parseLogKey(slice.table, text));
+        return rewriteRows(work, { source, target }, slice.table, keys);
+      },
+      { snapshot: true },
+    );
     if (upTo === undefined) return copied;
     after = upTo;
     await work.between();
   }
-}
-
-async function readSlice(work: MoveWork, connection: Connection, slice: RowSlice): Promise<TransferRow[]> {
-  const keys = [...(await work.transfer.primaryKeysOf("source", connection, slice)).keys()];
-  return work.transfer.read(
-    "source",
-    connection,
-    slice.table,
-    keys.map((key) => work.transfer.parseLogKey(slice.table, key)),
-  );
-}
-
-/** A transaction of the mover itself may be in the way, whose connection was lost: until its server has noticed. */
-const TARGET_LOCK_WAIT_MS = 5_000;
-
-/** A transaction of the mover at the target: under the residences' locks, past the guard, without foreign keys. */
-export async function atTarget<T>(
-  work: MoveWork,
-  body: (connection: Connection, transaction: ControlTransaction) => Promise<T>,
-  { once = false }: { readonly once?: boolean } = {},
-): Promise<T> {
-  const { target, record, parts } = work;
-  const references = (await parts.uncheckedReferences(target)) ? "unchecked" : "checked";
-  return target.store.transaction(
-    async (transaction) => {
-      await target.residences.expect(transaction, record.members, record.token, ["arriving"], {
-        how: "alone",
-        gate: false,
-        lockWaitMs: TARGET_LOCK_WAIT_MS,
-      });
-      return asMover(transaction.connection, { dialect: target.store.dialect, token: record.token }, () =>
-        body(transaction.connection, transaction),
-      );
-    },
-    { references, once },
-  );
 }
