@@ -47,6 +47,8 @@ export type ChildQuestion =
       readonly seed: number;
       readonly pauseMs: number;
     }
+  /** Goes on more slowly, as `write` was asked to, until `stopWriting`. */
+  | { readonly verb: "calm"; readonly pauseMs: number }
   /** Stops after the writes under way. */
   | { readonly verb: "stopWriting" }
   /** So many more writes to each key, tried again until they are acknowledged. */

@@ -100,6 +100,11 @@ export class ChaosProcess {
     return this.#points.shift() as string;
   }
 
+  /** What was reached too late for the order it belongs to is not taken for the next one's. */
+  forgetPoint(): void {
+    this.#points.length = 0;
+  }
+
   signal(signal: NodeJS.Signals): void {
     if (!this.#gone) this.#child.kill(signal);
   }

@@ -30,7 +30,7 @@ const ledger = new LedgerWriter(settings.ledgerFolder, settings.name);
 const mover: MoverWork = new MoverWork(fed, (point) => tell({ event: "point", point }));
 let writersMade = 0n;
 let reading: { stopped: boolean; done: Promise<SeenRead[]> } | undefined;
-let writing: { stopped: boolean; done: Promise<unknown> } | undefined;
+let writing: { stopped: boolean; pauseMs: number; done: Promise<unknown> } | undefined;
 
 function writerOf(key: string, random: SeededRandom): KeyWriter {
   const firstId = BigInt(settings.firstId) + writersMade * IDS_OF_A_WRITER;
@@ -40,13 +40,13 @@ function writerOf(key: string, random: SeededRandom): KeyWriter {
 
 async function writeAll(keys: readonly string[], seed: number, pauseMs: number): Promise<void> {
   await stopWriting();
-  const state = { stopped: false, done: Promise.resolve() as Promise<unknown> };
+  const state = { stopped: false, pauseMs, done: Promise.resolve() as Promise<unknown> };
   const loops = keys.map(async (key, index) => {
     const random = new SeededRandom(seed + index);
     const writer = writerOf(key, random);
     while (!state.stopped) {
       await writer.writeOnce();
-      await sleep(random.next() * pauseMs);
+      await sleep(random.next() * state.pauseMs);
     }
   });
   state.done = Promise.all(loops);
@@ -107,6 +107,9 @@ async function answer(question: ChildQuestion): Promise<unknown> {
   switch (question.verb) {
     case "write":
       return writeAll(question.keys, question.seed, question.pauseMs);
+    case "calm":
+      if (writing !== undefined) writing.pauseMs = question.pauseMs;
+      return;
     case "stopWriting":
       return stopWriting();
     case "writeSome":

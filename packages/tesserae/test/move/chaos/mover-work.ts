@@ -36,6 +36,7 @@ export class MoverWork {
   readonly #fed: ChaosFederation;
   readonly #tell: (point: string) => Promise<void>;
   #order: PointOrder | null = null;
+  #beingCutOff: Promise<void> = Promise.resolve();
   /** How often moves came to the point of the order. */
   #arrived = 0;
   #delays: Readonly<Record<string, number>> = {};
@@ -58,18 +59,28 @@ export class MoverWork {
     this.#arrived += 1;
     if (this.#arrived < order.after) return;
     this.#order = null;
+    this.#beingCutOff = this.#cutOff(order);
+    await this.#beingCutOff;
+  }
+
+  async #cutOff({ point, signal }: PointOrder): Promise<void> {
     await this.#tell(point);
-    process.kill(process.pid, order.signal);
+    process.kill(process.pid, signal);
     // The signal may take a moment to arrive; nothing may be done in it.
     await sleep(20);
+  }
+
+  /** Answered when it no longer sleeps for the order before. */
+  async #take(order: PointOrder | null): Promise<void> {
+    await this.#beingCutOff;
+    this.#order = order;
+    this.#arrived = 0;
   }
 
   answer(question: MoverQuestion): Promise<unknown> {
     switch (question.verb) {
       case "order":
-        this.#order = question.order;
-        this.#arrived = 0;
-        return Promise.resolve();
+        return this.#take(question.order);
       case "delay":
         this.#delays = question.delays;
         return Promise.resolve();
@@ -135,7 +146,7 @@ export class MoverWork {
       waitFor,
       batchKeys: random.int(1, 4),
       // Slow enough for a copy in several slices.
-      ...(random.chance(0.1) ? { rowsPerSecond: 120 } : {}),
+      ...(random.chance(0.1) ? { rowsPerSecond: 400 } : {}),
     } as const;
     if (range !== null && random.chance(0.7)) {
       const low = BigInt(range.low);

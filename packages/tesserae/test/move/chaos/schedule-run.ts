@@ -14,9 +14,11 @@ const HANG_MS = 40_000;
 /** A schedule that takes longer notes what its moves do. */
 const SLOW_MS = 5_000;
 /** How long a stopped mover sleeps at most while another one finishes its move. */
-const SLEEP_MS_MAX = 700;
+const SLEEP_MS_MAX = 500;
 /** An order for a point that no move comes to is given up. */
-const POINT_MS_MAX = 900;
+const POINT_MS_MAX = 400;
+/** Between two writes, once nothing goes wrong any more: what is left is to end soon, however slow the machine. */
+const CALM_PAUSE_MS = 60;
 const KEYS_APART = 1_000n;
 
 export interface ScheduleResult {
@@ -88,7 +90,8 @@ export class ScheduleRunner {
     await Promise.all([sleep(runMs), ...this.#inflictAll(schedule.faults, movers, writers)]);
     this.#site.heal();
     for (const process of [...movers, ...writers]) process.signal("SIGCONT");
-    this.#note(`faults healed`);
+    this.#note("faults healed");
+    for (const writer of writers) void writer.ask({ verb: "calm", pauseMs: CALM_PAUSE_MS }).catch(() => {});
     const heard = await Promise.allSettled(
       movers.map((mover) => inTime(mover, mover.ask<Record<string, number>>({ verb: "stopMoving" }))),
     );
@@ -192,15 +195,23 @@ export class ScheduleRunner {
       sleep(POINT_MS_MAX, false),
     ]);
     if (!reached) {
-      // It may come there at this very moment: the process is continued at the end in any case.
-      void mover.ask({ verb: "order", order: null }).catch(() => {});
+      await this.#giveUp(mover);
       return;
     }
     if (signal === "SIGKILL") return mover.ended;
     const other = movers.find((each) => each !== mover && !each.isGone);
     const resumed = other?.ask({ verb: "resume" }).catch(() => {});
-    await Promise.race([resumed, sleep(SLEEP_MS_MAX)]);
-    mover.signal("SIGCONT");
+    const asleep = sleep(SLEEP_MS_MAX);
+    await Promise.race([resumed ?? asleep, asleep]);
+    await this.#giveUp(mover);
+  }
+
+  /** Takes the order back. The process may sleep, or be about to: it is continued until it has heard. */
+  async #giveUp(mover: ChaosProcess): Promise<void> {
+    const awake = setInterval(() => mover.signal("SIGCONT"), 20);
+    await mover.ask({ verb: "order", order: null }).catch(ignoreGone);
+    clearInterval(awake);
+    mover.forgetPoint();
   }
 
   async #inflictNetwork({ how, party, place, atMs, forMs }: Fault & { kind: "network" }): Promise<void> {

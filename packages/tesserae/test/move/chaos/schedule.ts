@@ -61,7 +61,9 @@ export interface DrawOptions {
 
 export function drawSchedule(seed: number, { servers, killsServer }: DrawOptions): Schedule {
   const random = new SeededRandom(seed);
-  const runMs = random.int(350, 800);
+  const runMs = random.int(250, 600);
+  const layout = random.chance(0.35) ? "range" : "points";
+  const points = MOVE_POINTS.filter((point) => layout === "range" || !/^(shape|merge):/.test(point));
   const writers = random.int(2, 3);
   const movers = random.int(1, 2);
   const atMs = () => random.int(0, runMs);
@@ -70,15 +72,13 @@ export function drawSchedule(seed: number, { servers, killsServer }: DrawOptions
     const party = random.chance(0.6) ? "movers" : "writers";
     const process = party === "movers" ? mover : random.int(0, writers - 1);
     const draw = random.int(1, servers.length > 0 ? 10 : 6);
-    if (draw <= 2)
-      return { kind: "killAtPoint", mover, point: random.pick(MOVE_POINTS), after: random.int(1, 3) };
-    if (draw <= 4)
-      return { kind: "stopAtPoint", mover, point: random.pick(MOVE_POINTS), after: random.int(1, 2) };
+    if (draw <= 2) return { kind: "killAtPoint", mover, point: random.pick(points), after: random.int(1, 3) };
+    if (draw <= 4) return { kind: "stopAtPoint", mover, point: random.pick(points), after: random.int(1, 2) };
     if (draw === 5) return { kind: "kill", party, process, atMs: atMs() };
-    if (draw === 6) return { kind: "stop", party, process, atMs: atMs(), forMs: random.int(100, 600) };
+    if (draw === 6) return { kind: "stop", party, process, atMs: atMs(), forMs: random.int(100, 400) };
     const how = random.pick(["drop", "drop", "swallow", "swallow", "stall", "refuse"] as const);
     const place = random.pick(servers);
-    return { kind: "network", how, party, place, atMs: atMs(), forMs: random.int(20, 400) };
+    return { kind: "network", how, party, place, atMs: atMs(), forMs: random.int(20, 300) };
   };
   const faults: Fault[] = Array.from({ length: random.int(1, 3) }, drawFault);
   if (killsServer && servers.length > 0)
@@ -90,14 +90,14 @@ export function drawSchedule(seed: number, { servers, killsServer }: DrawOptions
     });
   return {
     seed,
-    layout: random.chance(0.35) ? "range" : "points",
+    layout,
     keys: random.int(2, 4),
     writers,
     movers,
     pauseMs: random.int(2, 20),
     runMs,
     faults,
-    delays: random.chance(0.4) ? { [random.pick(MOVE_POINTS)]: random.int(20, 250) } : {},
+    delays: random.chance(0.4) ? { [random.pick(points)]: random.int(20, 250) } : {},
   };
 }
 
