@@ -150,10 +150,11 @@ export function beginRange(
   });
 }
 
-/** The two ranges that meet at `at`: the one that is not on the target moves there first. */
+/** The two ranges that meet at `at`: the one that is not on the target moves there first, from where the caller saw it. */
 export function beginMerge(
   parts: MoveParts,
   at: KeyValue,
+  source: number | undefined,
   beginning: Omit<Beginning, "target"> & { readonly target: number | undefined },
 ): Promise<MoveRecord> {
   const { keys, directoryRows } = parts;
@@ -173,13 +174,19 @@ export function beginMerge(
         `The ranges that meet at ${keys.show(at)} are on the shards ${lower.shard} and ${upper.shard}: they can be merged on one of these, not on shard ${target}. Move one of them first.`,
         { federation: parts.federation.name, shard: target, operation: "merge" },
       );
+    if (moving.shard !== source)
+      return new TesseraeError(
+        "SERIALIZATION",
+        `One of the ranges that meet at ${keys.show(at)} was moved meanwhile. Look where it is now, and ask again.`,
+        { federation: parts.federation.name, shard: target, operation: "merge" },
+      );
     return insert(
       parts,
       transaction,
       { ...beginning, target },
       {
-        source: moving.shard,
-        step: moving.shard === target ? "merge" : "claim",
+        source,
+        step: source === target ? "merge" : "claim",
         members: [memberOf(moving)],
         marked: [lower, upper],
         shape: { kind: "merge", low: keys.toText(lower.low), at: keys.toText(at) },

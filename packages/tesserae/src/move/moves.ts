@@ -2,6 +2,7 @@
  * `fed.moves`, and the calls made of moves: keys and ranges go from shard to shard, live. What a move is made of is in `run-move.ts`; here is what may be asked
  * for, and who runs it: the process that asked, until it is done, or whoever takes it up with `resume`.
  */
+import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isTesseraeError, TesseraeError } from "../base/errors.ts";
@@ -80,6 +81,7 @@ export interface ResumeMovesOptions extends Pick<MoveOptions, "onProgress" | "si
 type KeysOrRange<Key extends KeyValue> = Key | readonly Key[] | KeyRange<Key>;
 
 let runners = 0;
+const LIFE = randomBytes(4).toString("hex");
 
 export class Moves<Key extends KeyValue = KeyValue> {
   readonly #options: MovesOptions;
@@ -163,7 +165,9 @@ export class Moves<Key extends KeyValue = KeyValue> {
   ): Promise<MoveStatus> {
     this.#check("merge", options, merge.to);
     const at = this.#parts.keys.check(merge.at);
-    return this.#run(await beginMerge(this.#parts, at, this.#beginning("merge", merge.to, options)), options);
+    const { source, target } = await this.#checkMerge(at, merge.to);
+    const beginning = this.#beginning("merge", target, options);
+    return this.#run(await beginMerge(this.#parts, at, source, beginning), options);
   }
 
   /** Gives a key that the range around it serves a place of its own, on the same shard. A key that has one stays as it is. */
@@ -610,6 +614,20 @@ export class Moves<Key extends KeyValue = KeyValue> {
     }
   }
 
+  /** From where to where a range moves before two become one. What cannot be merged is refused when it begins. */
+  async #checkMerge(at: KeyValue, to: number | undefined) {
+    const { keys } = this.#parts;
+    const ranges = await this.#ranges();
+    const upper = ranges.find(({ low }) => keys.compare(low, at) === 0);
+    const lower = ranges.find(({ high }) => high !== null && keys.compare(high, at) === 0);
+    const target = to ?? lower?.shard;
+    const moving = lower?.shard === target ? upper : lower;
+    const isOnTarget = lower?.shard === target || upper?.shard === target;
+    if (moving !== undefined && target !== undefined && isOnTarget)
+      await this.#preflight([moving], moving.shard, target);
+    return { source: moving?.shard, target };
+  }
+
   async #preflight(
     members: readonly Pick<DirectoryRow, "kind" | "low" | "high" | "epoch">[],
     source: number,
@@ -819,10 +837,10 @@ function isExpected(error: unknown): boolean {
   );
 }
 
-/** Who runs a move, for people, and different for each time that one is run. */
+/** Who runs a move, for people, and different for each time that one is run: in containers a process has the id of the one before. */
 function nextRunner(): string {
   runners += 1;
-  return `${hostname().slice(0, 60)}:${process.pid}:${runners}`;
+  return `${hostname().slice(0, 60)}:${process.pid}:${runners}-${LIFE}`;
 }
 
 function closed(): TesseraeError {

@@ -152,6 +152,31 @@ onSites("a move is refused", ENGINES, (site, shared) => {
     await expectRefused("MOVE_TARGET_NOT_EMPTY", () => albums.fed.moves.move(key, { to: 2 }), /"photos"/);
   });
 
+  test("a merge onto rows that no move has left", async () => {
+    const { albums } = shared;
+    const { fed } = albums;
+    const low = 1_000n * (shared.newKey() + 1n);
+    await fed.tenants.addRange({ low, high: low + 50n }, { shard: 1 });
+    await fed.tenants.addRange({ low: low + 50n, high: low + 100n }, { shard: 2 });
+    const book = new AlbumBook(albums, low + 60n);
+    await book.seed(3);
+    await albums.sql(
+      1,
+      `insert into tesserae_residence_default (kind, low, high, epoch, state, token) values ('p', ${low + 70n}, null, 1, 'here', 1)`,
+    );
+    await albums.sql(1, `insert into photos (id, owner, title) values (1, ${low + 70n}, 'somebody''s')`);
+    await albums.sql(1, `delete from tesserae_residence_default where low = ${low + 70n}`);
+    await expectRefused(
+      "MOVE_TARGET_NOT_EMPTY",
+      () => fed.merge({ at: low + 50n, to: 1 }, QUICK),
+      /"photos"/,
+    );
+    await book.expectOn(2);
+    await expectRefused("SHARD_UNKNOWN", () => fed.merge({ at: low + 50n, to: 3 }));
+    await fed.merge({ at: low + 50n, to: 2 }, QUICK);
+    await book.expectOn(2);
+  });
+
   test("of rows that refer to what the target lacks: it turns back", async () => {
     const { key, book } = await seeded();
     const { albums } = shared;
