@@ -1,6 +1,6 @@
 /**
  * Random schedules of writers, movers and faults. `TESSERAE_CHAOS_SEED=n` runs the one schedule of that seed on each pair, `TESSERAE_CHAOS_SCHEDULES=n`
- * that many on each pair, from a seed that is printed;
+ * that many on each pair, from a seed that is printed, or from the one that is given;
  * `TESSERAE_CHAOS_PLANS="sqlite,mysql to postgres"` chooses the pairs.
  */
 import { afterAll, describe, expect, test } from "vitest";
@@ -15,8 +15,9 @@ const SCHEDULES_OF_A_SITE = 40;
 const SERVER_KILL_EVERY = 9;
 
 const replayed = process.env.TESSERAE_CHAOS_SEED;
-const schedules =
-  replayed === undefined ? Number(process.env.TESSERAE_CHAOS_SCHEDULES ?? SCHEDULES_DEFAULT) : 1;
+const schedules = Number(
+  process.env.TESSERAE_CHAOS_SCHEDULES ?? (replayed === undefined ? SCHEDULES_DEFAULT : 1),
+);
 /** Every schedule's seed follows from the first one's; a replayed one kills a server if its own number says so. */
 const firstSeed = replayed === undefined ? Math.floor(Math.random() * 1e8) * 10 : Number(replayed);
 const verbose = process.env.TESSERAE_CHAOS_VERBOSE === "1";
@@ -45,6 +46,9 @@ for (const plan of ENGINE_PLANS) {
               console.log(
                 `${Math.round(result.tookMs)} ms ${describeSchedule(schedule)} ${JSON.stringify(result.met)} ${result.times.join(", ")}`,
               );
+            // At once, since the other pairs go on for minutes before the test's own report.
+            if (result.problems.length > 0)
+              console.error(`${plan.name}, seed ${seed}: ${result.problems.slice(0, 12).join("\n")}`);
             expect(
               result.problems.slice(0, 12),
               `${plan.name}, ${describeSchedule(schedule)}; ${result.times.join(", ")}`,
