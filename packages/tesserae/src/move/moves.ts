@@ -2,16 +2,11 @@
  * `fed.moves`, and the calls made of moves: keys and ranges go from shard to shard, live. What a move is made of is in `run-move.ts`; here is what may be asked
  * for, and who runs it: the process that asked, until it is done, or whoever takes it up with `resume`.
  */
-import { randomBytes } from "node:crypto";
-import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isTesseraeError, TesseraeError } from "../base/errors.ts";
+import { TesseraeError } from "../base/errors.ts";
 import { readClosedShards, setShardClosed } from "../directory/closed-shards.ts";
-import { type DirectoryRow, isServed } from "../directory/directory-rows.ts";
 import { checkRange } from "../directory/key-range.ts";
-import { ResidenceRows } from "../directory/residence-rows.ts";
 import type { Database } from "../engine/contract.ts";
-import { ControlStore } from "../engine/control-store.ts";
 import { RowTransfer } from "../engine/row-transfer.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import { batchesOf } from "./batches.ts";
@@ -27,25 +22,25 @@ import {
   statusOf,
 } from "./move-record.ts";
 import { MoveRows } from "./move-rows.ts";
+import {
+  closed,
+  inParallel,
+  isExpected,
+  MoveRuns,
+  nextRunner,
+  PARALLEL_DEFAULT,
+  type RunningMove,
+} from "./move-runs.ts";
 import type { KeyRange, MoveOptions, MoveStatus, MoveTarget } from "./move-status.ts";
-import { type MoveParts, type ShardEnd, TOUCH_MS } from "./move-work.ts";
-import { MoverResidences } from "./mover-residences.ts";
-import { preflight } from "./preflight.ts";
-import { type DriveOptions, driveMove } from "./run-move.ts";
+import { type Located, MoveSubjects } from "./move-subjects.ts";
+import { type MoveParts, TOUCH_MS } from "./move-work.ts";
+import { ShardEnds } from "./shard-ends.ts";
 
 const PAUSE_BUDGET_MS_DEFAULT = 1_000;
-const PARALLEL_DEFAULT = 2;
 const BATCH_KEYS_DEFAULT = 200;
 const BATCH_ROWS_DEFAULT = 20_000;
-/** A server that is down is waited for so long, unless there is progress. */
-const RETRY_MS = 600_000;
-/** Moves that have arrived and wait for their grace, or purge, beside those that are under way. */
-const PURGES_MAX = 50;
-/** More than a heartbeat. */
-const SILENCE_SEEN_MS = 2_500;
 const POLL_MS = 100;
 const LIST_MAX = 1_000;
-const POINTS_PAGE = 500;
 
 export interface MovesOptions
   extends Pick<MoveParts, "federation" | "control" | "directoryRows" | "feed" | "keys" | "tables"> {
@@ -80,17 +75,13 @@ export interface ResumeMovesOptions extends Pick<MoveOptions, "onProgress" | "si
 
 type KeysOrRange<Key extends KeyValue> = Key | readonly Key[] | KeyRange<Key>;
 
-let runners = 0;
-const LIFE = randomBytes(4).toString("hex");
-
 export class Moves<Key extends KeyValue = KeyValue> {
   readonly #options: MovesOptions;
   readonly #parts: MoveParts;
   readonly #rows: MoveRows;
-  readonly #ends = new Map<number, ShardEnd>();
-  readonly #mayUncheck = new Map<number, Promise<boolean>>();
-  readonly #closing = new AbortController();
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #ends: ShardEnds;
+  readonly #runs: MoveRuns;
+  readonly #subjects: MoveSubjects;
 
   constructor(options: MovesOptions) {
     this.#options = options;
@@ -104,15 +95,21 @@ export class Moves<Key extends KeyValue = KeyValue> {
       keys,
       tables,
       moves: this.#rows,
-      end: (shard) => this.#end(shard),
+      end: (shard) => this.#ends.get(shard),
       transferBetween: (source, target) =>
         new RowTransfer(source.database.engine.dialect, target.database.engine.dialect),
-      uncheckedReferences: (end) => this.#uncheckedReferences(end),
+      uncheckedReferences: (end) => this.#ends.mayUncheckReferences(end),
       checkSchema: (...shards) => options.checkSchema(...shards),
       forgetRoutes: (members) => options.forgetRoutes(members),
       at: options.internals?.at ?? (() => {}),
       touchMs: options.internals?.touchMs ?? TOUCH_MS,
     };
+    this.#ends = new ShardEnds(options);
+    this.#runs = new MoveRuns(this.#parts, options.internals?.runnerSilentMs ?? RUNNER_SILENT_MS);
+    this.#subjects = new MoveSubjects({
+      parts: this.#parts,
+      shardGate: (shard) => options.shardGate(shard),
+    });
   }
 
   /**
@@ -143,7 +140,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
   ): Promise<MoveStatus> {
     this.#check("split", options, split.to);
     const at = this.#parts.keys.check(split.at);
-    const range = await this.#rangeOf(at);
+    const range = await this.#subjects.rangeOf(at);
     if (this.#parts.keys.compare(range.low, at) === 0)
       throw new TesseraeError(
         "RANGE_UNKNOWN",
@@ -151,8 +148,8 @@ export class Moves<Key extends KeyValue = KeyValue> {
         this.#place("split", at),
       );
     const target = split.to ?? range.shard;
-    await this.#preflight([{ ...range, low: at }], range.shard, target);
-    return this.#run(
+    await this.#subjects.preflight([{ ...range, low: at }], range.shard, target);
+    return this.#runs.run(
       await beginRange(this.#parts, at, range.high, this.#beginning("split", split.to, options)),
       options,
     );
@@ -165,18 +162,18 @@ export class Moves<Key extends KeyValue = KeyValue> {
   ): Promise<MoveStatus> {
     this.#check("merge", options, merge.to);
     const at = this.#parts.keys.check(merge.at);
-    const { source, target } = await this.#checkMerge(at, merge.to);
+    const { source, target } = await this.#subjects.checkMerge(at, merge.to);
     const beginning = this.#beginning("merge", target, options);
-    return this.#run(await beginMerge(this.#parts, at, source, beginning), options);
+    return this.#runs.run(await beginMerge(this.#parts, at, source, beginning), options);
   }
 
   /** Gives a key that the range around it serves a place of its own, on the same shard. A key that has one stays as it is. */
   async isolate(key: Key, options: MoveOptions = {}): Promise<MoveStatus | undefined> {
     this.#check("isolate", options);
     const checked = this.#parts.keys.check(key);
-    const row = await this.#lookup(checked);
+    const row = await this.#subjects.lookup(checked);
     if (row.kind === "p") return undefined;
-    return this.#run(
+    return this.#runs.run(
       await beginIsolation(this.#parts, checked, this.#beginning("isolate", undefined, options)),
       options,
     );
@@ -188,7 +185,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
    */
   async drain(shard: number, options: MoveOptions & { readonly to?: number } = {}): Promise<MoveStatus[]> {
     this.#check("drain", options, options.to);
-    this.#checkShard(shard);
+    this.#ends.check(shard);
     if (options.to === shard)
       throw new TesseraeError(
         "MOVE_SAME_SHARD",
@@ -210,7 +207,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
         directoryRows: this.#parts.directoryRows,
         federation: this.#parts.federation.name,
         others,
-        ranges: () => this.#ranges(),
+        ranges: () => this.#subjects.ranges(),
         moveKeys: (keys, to) => this.#moveKeys(keys, { ...arrived, to }),
         moveRange: (range, to) => this.#moveRange(range, { ...arrived, to }),
         resumeLeft: async () => {
@@ -219,7 +216,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
         },
         unfinished: () => this.list(),
         checkEnded: () => {
-          for (const signal of [options.signal, this.#closing.signal]) signal?.throwIfAborted();
+          for (const signal of [options.signal, this.#runs.closing]) signal?.throwIfAborted();
         },
       },
       shard,
@@ -234,7 +231,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
   /** Lets a shard that was drained take new keys again. */
   async reopen(shard: number): Promise<void> {
     this.#options.beforeChange("reopen");
-    this.#checkShard(shard);
+    this.#ends.check(shard);
     await setShardClosed(this.#parts.control, this.#parts.federation.name, shard, false);
   }
 
@@ -282,12 +279,12 @@ export class Moves<Key extends KeyValue = KeyValue> {
       const status = statusOf(record, this.#parts.keys);
       if (record.finished !== undefined || (record.runner === undefined && record.step !== "freeze"))
         return status;
-      if ((await this.#leftOf([record], {})).length > 0) {
+      if ((await this.#runs.leftOf([record], {})).length > 0) {
         if (record.step !== "freeze") return status;
         // Its runner is dead, and may have left the keys frozen: whoever takes it up thaws them before it hears of the pause.
-        const taken = await this.#take(record);
+        const taken = await this.#runs.take(record);
         if (taken === undefined) continue;
-        await this.#runToRest(taken);
+        await this.#runs.runToRest(taken);
         return this.get(id);
       }
       await sleep(POLL_MS / 2);
@@ -308,13 +305,13 @@ export class Moves<Key extends KeyValue = KeyValue> {
     if (typeof first === "bigint") return this.#resumeOne(first, second);
     const options = first ?? {};
     const unfinished = (await this.#rows.list(false, LIST_MAX)).filter(({ wanted }) => wanted !== "pause");
-    const left = await this.#leftOf(unfinished, options);
+    const left = await this.#runs.leftOf(unfinished, options);
     const statuses: MoveStatus[] = [];
     let failure: unknown;
     await inParallel(left, options.parallel ?? PARALLEL_DEFAULT, async (record) => {
       try {
-        const taken = await this.#take(record);
-        if (taken !== undefined) statuses.push(await this.#run(taken, options, true));
+        const taken = await this.#runs.take(record);
+        if (taken !== undefined) statuses.push(await this.#runs.run(taken, options, true));
       } catch (error) {
         failure ??= isExpected(error) ? undefined : error;
       }
@@ -335,9 +332,9 @@ export class Moves<Key extends KeyValue = KeyValue> {
       const now = await this.#find(id);
       if (now.step === "aborted") return statusOf(now, this.#parts.keys);
       if (!canTurnBack(now.step) && now.step !== "abort") throw this.#tooLate(now);
-      if ((await this.#leftOf([now], {})).length > 0) {
-        const taken = await this.#take(now);
-        if (taken !== undefined) await this.#runToRest(taken);
+      if ((await this.#runs.leftOf([now], {})).length > 0) {
+        const taken = await this.#runs.take(now);
+        if (taken !== undefined) await this.#runs.runToRest(taken);
         continue;
       }
       await sleep(POLL_MS / 2);
@@ -351,14 +348,13 @@ export class Moves<Key extends KeyValue = KeyValue> {
 
   /** Leaves the moves that this process runs: each ends its piece of work, and can be resumed. */
   async close(): Promise<void> {
-    this.#closing.abort(closed());
-    await Promise.allSettled([...this.#running]);
+    await this.#runs.close();
   }
 
   async #moveKeys(keys: readonly KeyValue[], options: MoveTarget): Promise<MoveStatus[]> {
-    this.#checkShard(options.to);
-    const { points, served } = await this.#locate(keys);
-    await this.#refuseMoving([...points, ...served]);
+    this.#ends.check(options.to);
+    const { points, served } = await this.#subjects.locate(keys);
+    await this.#subjects.refuseMoving([...points, ...served]);
     const work: (() => Promise<RunningMove>)[] = [];
     const sameShard = [...points, ...served].find(({ row }) => row.shard === options.to);
     if (sameShard !== undefined)
@@ -368,7 +364,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
         { ...this.#place("moves.move", sameShard.key), shard: options.to },
       );
     for (const [source, ofShard] of groupByShard(points)) {
-      await this.#preflight(
+      await this.#subjects.preflight(
         ofShard.map(({ row }) => row),
         source,
         options.to,
@@ -378,9 +374,9 @@ export class Moves<Key extends KeyValue = KeyValue> {
         batchRows: options.batchRows ?? BATCH_ROWS_DEFAULT,
       };
       const ordered = ofShard.map(({ key }) => key);
-      for await (const batch of batchesOf(this.#parts, this.#end(source), ordered, limits)) {
+      for await (const batch of batchesOf(this.#parts, this.#ends.get(source), ordered, limits)) {
         work.push(async () =>
-          this.#start(
+          this.#runs.start(
             await beginPoints(this.#parts, batch, source, this.#beginning("move", options.to, options)),
             options,
             false,
@@ -389,24 +385,24 @@ export class Moves<Key extends KeyValue = KeyValue> {
       }
     }
     for (const { key, row } of served) {
-      await this.#preflight([{ ...row, kind: "p", low: key, high: null }], row.shard, options.to);
+      await this.#subjects.preflight([{ ...row, kind: "p", low: key, high: null }], row.shard, options.to);
       work.push(async () =>
-        this.#start(
+        this.#runs.start(
           await beginIsolation(this.#parts, key, this.#beginning("move", options.to, options)),
           options,
           false,
         ),
       );
     }
-    return this.#inOrder(work, options);
+    return this.#runs.inOrder(work, options);
   }
 
   /** Every range, or part of one, that lies in the range asked for. */
   async #moveRange(range: KeyRange, options: MoveTarget): Promise<MoveStatus[]> {
     const { keys } = this.#parts;
-    this.#checkShard(options.to);
+    this.#ends.check(options.to);
     const { low, high } = checkRange(keys, range, "moves.move");
-    const pieces = (await this.#ranges())
+    const pieces = (await this.#subjects.ranges())
       .filter(
         (row) =>
           (high === null || keys.compare(row.low, high) < 0) &&
@@ -430,113 +426,33 @@ export class Moves<Key extends KeyValue = KeyValue> {
         ...this.#place("moves.move", low),
         shard: options.to,
       });
-    for (const piece of elsewhere) await this.#preflight([piece], piece.shard, options.to);
-    return this.#inOrder(
+    for (const piece of elsewhere) await this.#subjects.preflight([piece], piece.shard, options.to);
+    return this.#runs.inOrder(
       elsewhere.map((piece) => async () => {
         const beginning = this.#beginning("move", options.to, options);
-        return this.#start(await beginRange(this.#parts, piece.low, piece.high, beginning), options, false);
+        return this.#runs.start(
+          await beginRange(this.#parts, piece.low, piece.high, beginning),
+          options,
+          false,
+        );
       }),
       { ...options, parallel: 1 },
     );
   }
 
-  /** Runs a move that this process has. */
-  async #run(
-    record: MoveRecord,
-    options: Pick<MoveOptions, "onProgress" | "signal" | "waitFor">,
-    taken = false,
-  ): Promise<MoveStatus> {
-    const { arrived, done } = await this.#start(record, options, taken);
-    return options.waitFor === "arrived" ? arrived : done;
-  }
-
-  async #start(
-    record: MoveRecord,
-    options: Pick<MoveOptions, "onProgress" | "signal">,
-    taken: boolean,
-  ): Promise<RunningMove> {
-    const { keys } = this.#parts;
-    const signal = AbortSignal.any([
-      this.#closing.signal,
-      ...(options.signal === undefined ? [] : [options.signal]),
-    ]);
-    const arrived = Promise.withResolvers<MoveStatus>();
-    let callersOwn: { readonly error: unknown } | undefined;
-    const drive: DriveOptions = {
-      signal,
-      taken,
-      retryMs: RETRY_MS,
-      runner: record.runner ?? "",
-      onChange: (changed) => {
-        const status = statusOf(changed, keys);
-        try {
-          if (callersOwn === undefined) options.onProgress?.(status);
-        } catch (error) {
-          // Not the move's affair, least of all in its cut-over: it is told in the end.
-          callersOwn = { error };
-        }
-        if (changed.step === "purge") arrived.resolve(status);
-      },
-    };
-    if (!taken) await this.#parts.at("created");
-    const done = driveMove(this.#parts, record, drive).then((ended) => {
-      if (callersOwn !== undefined) throw callersOwn.error;
-      return statusOf(ended, keys);
-    });
-    this.#running.add(done);
-    const over = () => this.#running.delete(done);
-    done.then(over, over);
-    const move = { arrived: Promise.race([arrived.promise, done]), done };
-    // Whoever waits for one of the two hears of a failure; the other must not be an uncaught one.
-    for (const end of [move.arrived, move.done]) end.catch(() => undefined);
-    return move;
-  }
-
   async #resumeOne(id: bigint, options: ResumeMovesOptions): Promise<MoveStatus> {
     const record = await this.#find(id);
     if (record.finished !== undefined) return statusOf(record, this.#parts.keys);
-    if ((await this.#leftOf([record], options)).length === 0)
+    if ((await this.#runs.leftOf([record], options)).length === 0)
       throw new TesseraeError(
         "MOVE_UNDER_WAY",
         `Move ${id} is run by ${record.runner}, which showed itself ${((Date.now() - record.updated.getTime()) / 1000).toFixed(1)} s ago. When it has been silent for ${RUNNER_SILENT_MS / 1000} s it can be taken over: try again then, or watch it.`,
         this.#place("moves.resume"),
       );
     if (record.wanted === "pause") await this.#rows.want(id, "run");
-    const taken = await this.#take(record);
+    const taken = await this.#runs.take(record);
     if (taken === undefined) return this.#resumeOne(id, options);
-    return this.#run(taken, options, true);
-  }
-
-  /** Runs a move that was taken over until it is paused, aborted or done. */
-  async #runToRest(taken: MoveRecord): Promise<void> {
-    await this.#run(taken, {}, true).catch((error: unknown) => {
-      if (!isExpected(error)) throw error;
-    });
-  }
-
-  /**
-   * Those that nobody runs, and those whose runner shows no sign of life. By the clocks of two machines that may only be suspected: what looks silent is looked at
-   * again after more than a heartbeat by this one's.
-   */
-  async #leftOf(records: readonly MoveRecord[], { olderThanMs }: ResumeMovesOptions): Promise<MoveRecord[]> {
-    const silentMs = olderThanMs ?? this.#options.internals?.runnerSilentMs ?? RUNNER_SILENT_MS;
-    const suspected = records.filter(
-      ({ runner, updated }) => runner !== undefined && Date.now() - updated.getTime() >= silentMs,
-    );
-    const still = new Set<bigint>();
-    if (suspected.length > 0) {
-      await sleep(Math.min(silentMs, SILENCE_SEEN_MS));
-      for (const record of suspected) {
-        const now = await this.#rows.find(record.id);
-        if (now?.updated.getTime() === record.updated.getTime() && now.token === record.token)
-          still.add(record.id);
-      }
-    }
-    return records.filter(({ runner, id }) => runner === undefined || still.has(id));
-  }
-
-  #take(seen: MoveRecord): Promise<MoveRecord | undefined> {
-    return this.#rows.take(seen.id, nextRunner(), { seen: seen.token });
+    return this.#runs.run(taken, options, true);
   }
 
   async #settled(id: bigint, isSettled: (status: MoveStatus) => boolean): Promise<MoveStatus> {
@@ -545,135 +461,6 @@ export class Moves<Key extends KeyValue = KeyValue> {
       if (isSettled(status)) return status;
       await sleep(POLL_MS / 2);
     }
-  }
-
-  /** Inspects the keys in pages; those that a range serves one by one. KEY_UNKNOWN. */
-  async #locate(values: readonly KeyValue[]) {
-    const { keys, directoryRows } = this.#parts;
-    const unique = new Map(values.map((value) => keys.check(value)).map((key) => [keys.cacheKey(key), key]));
-    const sorted = [...unique.values()].sort((a, b) => keys.compare(a, b));
-    const points: Located[] = [];
-    const served: Located[] = [];
-    for (let start = 0; start < sorted.length; start += POINTS_PAGE) {
-      const page = sorted.slice(start, start + POINTS_PAGE);
-      const rows = new Map((await directoryRows.points(page)).map((row) => [keys.cacheKey(row.low), row]));
-      for (const key of page) {
-        const row = rows.get(keys.cacheKey(key));
-        if (row === undefined) served.push({ key, row: await this.#lookup(key) });
-        else points.push({ key, row: this.#served(row, key) });
-      }
-    }
-    return { points, served };
-  }
-
-  /** Where a key moves already, the move is named. Whoever begins one at the same moment is refused by the begin itself. */
-  async #refuseMoving(located: readonly Located[]): Promise<void> {
-    const moving = located.find(({ row }) => row.state === "moving");
-    if (moving === undefined) return;
-    const move = await this.#parts.directoryRows.moveOf(moving.row);
-    throw new TesseraeError(
-      "MOVE_UNDER_WAY",
-      `Key ${this.#parts.keys.show(moving.key)} of federation "${this.#parts.federation.name}" is being moved from shard ${moving.row.shard} already${move === undefined ? "" : `, by move ${move}`}. Wait for it, or abort it.`,
-      { ...this.#place("moves.move", moving.key), shard: moving.row.shard },
-    );
-  }
-
-  async #lookup(key: KeyValue): Promise<DirectoryRow> {
-    return this.#served(await this.#parts.directoryRows.lookup(key, this.#parts.keys.compare), key);
-  }
-
-  #served(row: DirectoryRow | undefined, key: KeyValue): DirectoryRow {
-    if (row !== undefined && isServed(row)) return row;
-    throw new TesseraeError(
-      "KEY_UNKNOWN",
-      `Key ${this.#parts.keys.show(key)} of federation "${this.#parts.federation.name}" has no shard${row === undefined ? ": it was never added" : ` (${row.state})`}. There is nothing to move.`,
-      this.#place("moves", key),
-    );
-  }
-
-  async #rangeOf(key: KeyValue): Promise<DirectoryRow> {
-    const range = (await this.#ranges()).find(
-      ({ low, high }) =>
-        this.#parts.keys.compare(low, key) <= 0 && (high === null || this.#parts.keys.compare(key, high) < 0),
-    );
-    if (range !== undefined) return range;
-    throw new TesseraeError(
-      "RANGE_UNKNOWN",
-      `No range of federation "${this.#parts.federation.name}" holds key ${this.#parts.keys.show(key)}. fed.tenants.ranges() shows what is there.`,
-      this.#place("moves", key),
-    );
-  }
-
-  async #ranges(): Promise<DirectoryRow[]> {
-    const ranges: DirectoryRow[] = [];
-    for (let after: KeyValue | undefined; ; ) {
-      const page = await this.#parts.directoryRows.page({ kind: "r", after, limit: LIST_MAX });
-      ranges.push(...page);
-      if (page.length < LIST_MAX) return ranges;
-      after = page.at(-1)?.low;
-    }
-  }
-
-  /** From where to where a range moves before two become one. What cannot be merged is refused when it begins. */
-  async #checkMerge(at: KeyValue, to: number | undefined) {
-    const { keys } = this.#parts;
-    const ranges = await this.#ranges();
-    const upper = ranges.find(({ low }) => keys.compare(low, at) === 0);
-    const lower = ranges.find(({ high }) => high !== null && keys.compare(high, at) === 0);
-    const target = to ?? lower?.shard;
-    const moving = lower?.shard === target ? upper : lower;
-    const isOnTarget = lower?.shard === target || upper?.shard === target;
-    if (moving !== undefined && target !== undefined && isOnTarget)
-      await this.#preflight([moving], moving.shard, target);
-    return { source: moving?.shard, target };
-  }
-
-  async #preflight(
-    members: readonly Pick<DirectoryRow, "kind" | "low" | "high" | "epoch">[],
-    source: number,
-    target: number,
-  ): Promise<void> {
-    if (source === target) return;
-    const checkShard = async (shard: number) => {
-      await this.#options.shardGate(shard);
-      await this.#options.checkSchema(shard);
-    };
-    for (let start = 0; start < members.length; start += POINTS_PAGE) {
-      const page = members.slice(start, start + POINTS_PAGE);
-      try {
-        await preflight(
-          this.#parts,
-          page,
-          { source, target },
-          { checkShard: start === 0 ? checkShard : async () => {} },
-        );
-      } catch (error) {
-        const isOfPlaces =
-          isTesseraeError(error, "RESIDENCE_CONFLICT") || isTesseraeError(error, "MOVE_TARGET_NOT_EMPTY");
-        if (!isOfPlaces || !(await this.#haveMoved(page, source))) throw error;
-        throw new TesseraeError(
-          "SERIALIZATION",
-          "What is to move was moved by somebody else meanwhile. Look where it is now, and ask again.",
-          this.#place("moves"),
-        );
-      }
-    }
-  }
-
-  /** Whether another move has begun or ended since the directory was read: what was found at the target may be that one's. */
-  async #haveMoved(
-    members: readonly Pick<DirectoryRow, "kind" | "low" | "epoch">[],
-    source: number,
-  ): Promise<boolean> {
-    const { control, directoryRows, keys } = this.#parts;
-    for (const { kind, low, epoch } of members) {
-      const row =
-        kind === "p"
-          ? await directoryRows.lookup(low, keys.compare)
-          : await directoryRows.rangeAtOrBelow(control, low);
-      if (row?.state !== "active" || row.shard !== source || row.epoch !== epoch) return true;
-    }
-    return false;
   }
 
   #beginning<Target extends number | undefined>(
@@ -688,66 +475,6 @@ export class Moves<Key extends KeyValue = KeyValue> {
       pauseBudgetMs: options.pauseBudgetMs ?? PAUSE_BUDGET_MS_DEFAULT,
     };
     return { kind, target, settings, runner: nextRunner() };
-  }
-
-  /** Begins so many moves at a time. The next one begins when one has arrived: its time of grace and its purge need no place in the queue. */
-  async #inOrder(
-    work: readonly (() => Promise<RunningMove>)[],
-    { parallel = PARALLEL_DEFAULT, waitFor }: Pick<MoveOptions, "parallel" | "waitFor">,
-  ): Promise<MoveStatus[]> {
-    const running: RunningMove[] = new Array(work.length);
-    const purging = new Set<Promise<unknown>>();
-    await inParallel([...work.entries()], parallel, async ([index, start]) => {
-      const move = await start();
-      running[index] = move;
-      const over: Promise<void> = move.done.then(
-        () => void purging.delete(over),
-        () => void purging.delete(over),
-      );
-      purging.add(over);
-      await move.arrived;
-      while (purging.size >= PURGES_MAX) await Promise.race(purging);
-    });
-    return Promise.all(running.map(({ arrived, done }) => (waitFor === "arrived" ? arrived : done)));
-  }
-
-  #end(shard: number): ShardEnd {
-    let end = this.#ends.get(shard);
-    if (end === undefined) {
-      this.#checkShard(shard);
-      const { federation, keys } = this.#parts;
-      const database = this.#options.shardDatabase(shard);
-      const place = { cluster: "shards", shard, federation: federation.name };
-      const store = new ControlStore(database, place, () => this.#options.shardGate(shard));
-      end = {
-        shard,
-        database,
-        store,
-        residences: new MoverResidences(shard, store, federation, keys),
-        pointResidences: new ResidenceRows(shard, store, federation, keys),
-      };
-      this.#ends.set(shard, end);
-    }
-    return end;
-  }
-
-  #uncheckedReferences(end: ShardEnd): Promise<boolean> {
-    let may = this.#mayUncheck.get(end.shard);
-    if (may === undefined) {
-      may = this.#askUncheck(end.database);
-      this.#mayUncheck.set(end.shard, may);
-      may.catch(() => this.#mayUncheck.delete(end.shard));
-    }
-    return may;
-  }
-
-  async #askUncheck(database: Database): Promise<boolean> {
-    const connection = await database.acquire();
-    try {
-      return await database.engine.dialect.mayUncheckReferences(connection);
-    } finally {
-      connection.release();
-    }
   }
 
   async #find(id: bigint): Promise<MoveRecord> {
@@ -779,18 +506,9 @@ export class Moves<Key extends KeyValue = KeyValue> {
 
   #check(operation: string, options: MoveOptions, to?: number): void {
     this.#options.beforeChange(operation);
-    if (this.#closing.signal.aborted) throw closed();
+    if (this.#runs.closing.aborted) throw closed();
     checkMoveOptions(options, operation, this.#options.leaseMs);
-    if (to !== undefined) this.#checkShard(to);
-  }
-
-  #checkShard(shard: number): void {
-    if (this.#options.shards.includes(shard)) return;
-    throw new TesseraeError(
-      "SHARD_UNKNOWN",
-      `There is no shard ${JSON.stringify(shard)}; the configuration has ${this.#options.shards.join(", ")}, as numbers.`,
-      { ...this.#place("moves"), shard },
-    );
+    if (to !== undefined) this.#ends.check(to);
   }
 
   #place(operation: string, key?: KeyValue) {
@@ -800,17 +518,6 @@ export class Moves<Key extends KeyValue = KeyValue> {
       key: key === undefined ? undefined : this.#parts.keys.toText(key),
     };
   }
-}
-
-interface RunningMove {
-  /** When the keys live at the target. */
-  readonly arrived: Promise<MoveStatus>;
-  readonly done: Promise<MoveStatus>;
-}
-
-interface Located {
-  readonly key: KeyValue;
-  readonly row: DirectoryRow;
 }
 
 function groupByShard(located: readonly Located[]): Map<number, Located[]> {
@@ -828,44 +535,4 @@ function endOf(
 ): KeyValue | null {
   if (a === null || b === null) return a ?? b;
   return keys.compare(a, b) < 0 ? a : b;
-}
-
-/** Another process goes on with it, or somebody wanted it to end so. */
-function isExpected(error: unknown): boolean {
-  return (
-    error instanceof TesseraeError && ["MOVE_TAKEN_OVER", "MOVE_ABORTED", "MOVE_PAUSED"].includes(error.code)
-  );
-}
-
-/** Who runs a move, for people, and different for each time that one is run: in containers a process has the id of the one before. */
-function nextRunner(): string {
-  runners += 1;
-  return `${hostname().slice(0, 60)}:${process.pid}:${runners}-${LIFE}`;
-}
-
-function closed(): TesseraeError {
-  return new TesseraeError("CLOSED", "The federation was closed; its moves were left, and can be resumed.", {
-    operation: "moves",
-  });
-}
-
-/** So many at a time; the first failure ends it when those under way have ended. */
-async function inParallel<T>(
-  items: readonly T[],
-  parallel: number,
-  run: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = [...items];
-  let failure: { readonly error: unknown } | undefined;
-  const worker = async () => {
-    while (failure === undefined) {
-      const item = queue.shift();
-      if (item === undefined) return;
-      await run(item).catch((error: unknown) => {
-        failure ??= { error };
-      });
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, worker));
-  if (failure !== undefined) throw (failure as { readonly error: unknown }).error;
 }
