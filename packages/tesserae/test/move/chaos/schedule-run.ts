@@ -18,7 +18,7 @@ const SLEEP_MS_MAX = 500;
 /** An order for a point that no move comes to is given up. */
 const POINT_MS_MAX = 400;
 /** Between two writes, once nothing goes wrong any more: what is left is to end soon, however slow the machine. */
-const CALM_PAUSE_MS = 60;
+const CALM_PAUSE_MS = 200;
 const KEYS_APART = 1_000n;
 
 export interface ScheduleResult {
