@@ -56,6 +56,22 @@ export class RowTransfer {
       : new TransferCodec(this.#source, columns).decode(last);
   }
 
+  /** The primary key of the slice's last row; undefined when it has none. */
+  async last(
+    end: TransferEnd,
+    connection: Connection,
+    slice: RowSlice,
+  ): Promise<readonly unknown[] | undefined> {
+    const dialect = this.#dialect(end);
+    const { table } = slice;
+    const { text, parameters, descending } = sliceOf(dialect, slice);
+    const sql = `select ${nameList(dialect, table.primaryKey)} from ${dialect.quote(table.name)} where ${text}${descending} limit 1`;
+    const { rows } = await run(dialect, connection, { sql, parameters, readOnly: true });
+    return rows[0] === undefined
+      ? undefined
+      : new TransferCodec(dialect, primaryKeyColumns(table)).decode(rows[0]);
+  }
+
   /** Copies the slice's rows, and gives their number. CONSTRAINT_UNIQUE when one of them, or another in the way of a unique key, is at the target. */
   async copy(source: Connection, target: Connection, slice: RowSlice): Promise<number> {
     const widest = await widestRow(this.#source, source, slice);

@@ -97,7 +97,7 @@ export function sliceOf(dialect: EngineDialect, slice: RowSlice) {
     parameters.push(transferCodec(dialect, type).encode(value));
     return "?";
   });
-  return { text, parameters, order: selection.orderBy };
+  return { text, parameters, order: selection.orderBy, descending: selection.orderByDescending };
 }
 
 export const nameList = (dialect: EngineDialect, names: readonly string[]): string =>

@@ -51,6 +51,13 @@ export class SliceText implements RowSelection {
       : ` order by ${this.#columns.map((column) => column.text).join(", ")}`;
   }
 
+  /** The same order from its end. */
+  get orderByDescending(): string {
+    return this.#columns.length === 0
+      ? ""
+      : ` order by ${this.#columns.map((column) => `${column.text} desc`).join(", ")}`;
+  }
+
   /** One key, and the interval's ends are of that key. */
   #isOneKey(): boolean {
     const { scope, table, after, upTo } = this.#slice;

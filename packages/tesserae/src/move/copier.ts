@@ -86,32 +86,33 @@ async function copyTable(
   rate: Rate,
 ): Promise<void> {
   const size = new SliceSize(work.throttle, work.target.store.capabilities);
-  let after = from;
-  for (;;) {
+  const { scope } = work;
+  // Rows behind it are new, and in the log: a copy that is throttled would chase a writer who is not.
+  const last = await work.reading("source", (connection) =>
+    work.transfer.last("source", connection, { table, scope, after: from }),
+  );
+  for (let after = from; last !== undefined; ) {
     await work.waitFor(work.throttle.wait().why, () => work.throttle.wait().ms);
     const begun = performance.now();
-    const upTo = await work.reading("source", (connection) =>
-      work.transfer.boundary(connection, { table, scope: work.scope, after }, size.rows),
+    const cut = await work.reading("source", (connection) =>
+      work.transfer.boundary(connection, { table, scope, after, upTo: last }, size.rows),
     );
-    const rows = await copySlice(work, { table, scope: work.scope, after, upTo });
+    const rows = await copySlice(work, { table, scope, after, upTo: cut ?? last });
     await work.at("copy:copied");
     size.took(rows, performance.now() - begun);
     work.throttle.spend(rows);
     rate.add(rows);
-    const { progress } = work.record;
     work.note({
-      rowsCopied: progress.rowsCopied + rows,
+      rowsCopied: work.record.progress.rowsCopied + rows,
       rowsPerSecond: rate.perSecond,
-      copy: {
-        table: table.name,
-        after: upTo === undefined ? progress.copy?.after : work.transfer.primaryKeyText(upTo),
-      },
+      copy: { table: table.name, after: work.transfer.primaryKeyText(cut ?? last) },
     });
-    if (upTo === undefined) return finishTable(work, table);
+    if (cut === undefined) break;
     await work.between();
     await work.at("copy:chunk");
-    after = upTo;
+    after = cut;
   }
+  await finishTable(work, table);
 }
 
 /** The next table is the cursor's from now on; after the last one the step has ended. */

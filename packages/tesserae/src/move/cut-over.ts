@@ -15,7 +15,7 @@ import { LOCK_WAIT_MS, MoveInterrupted, type MoveWork, patiently } from "./move-
 const SHORT_ROUND_ENTRIES = 50;
 /** Beside steady writers no round may ever be so short. After so many, one is taken that fits the pause's budget well. */
 const PATIENT_ROUNDS = 20;
-const BUDGET_SHARE = 4;
+const BUDGET_SHARE = 2;
 const ROUNDS_BEFORE_FREEZE_MAX = 1_000;
 
 /** Rounds until one is short: what is left then is drained within the pause. */

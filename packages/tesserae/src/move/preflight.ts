@@ -11,6 +11,7 @@ import type { Member } from "./move-record.ts";
 import type { MoveParts, ShardEnd } from "./move-work.ts";
 import { refuseOverlaps } from "./range-overlaps.ts";
 import { scopeCondition } from "./scope-condition.ts";
+import { withConnection } from "./shard-ends.ts";
 
 export interface PreflightOptions {
   /** Rejects when a shard is not the one that it should be, or lacks tables of the schema. */
@@ -91,9 +92,9 @@ async function checkRoom(
   if (free === undefined) return;
   const transfer = parts.transferBetween(source, target);
   const scope = scopeOf(parts, members);
-  const connection = await source.database.acquire({ mode: "read" });
-  let bytes = 0;
-  try {
+  const place = { cluster: "shards", shard: source.shard, federation: parts.federation.name };
+  const bytes = await withConnection(source.database, place, async (connection) => {
+    let sum = 0;
     for (const table of parts.tables) {
       const slice = { table, scope };
       const upTo = await transfer.boundary(connection, slice, SAMPLE_ROWS);
@@ -105,12 +106,11 @@ async function checkRoom(
         keys.map((key) => transfer.parseLogKey(table, key)),
       );
       if (rows.length === 0) continue;
-      const sampled = rows.reduce((sum, row) => sum + bytesOfRow(row), 0);
-      bytes += (sampled / rows.length) * (await transfer.count("source", connection, slice));
+      const sampled = rows.reduce((total, row) => total + bytesOfRow(row), 0);
+      sum += (sampled / rows.length) * (await transfer.count("source", connection, slice));
     }
-  } finally {
-    connection.release();
-  }
+    return sum;
+  });
   if (bytes <= free) return;
   const mebibytes = (value: number) => `${(value / 2 ** 20).toFixed(1)} MiB`;
   throw new TesseraeError(

@@ -1,12 +1,33 @@
 /** The shards of a federation as moves use them: each with its residences, behind its gate. */
-import { TesseraeError } from "../base/errors.ts";
+import { type ErrorPlace, TesseraeError } from "../base/errors.ts";
 import type { KeyCodec } from "../directory/key-codec.ts";
 import { ResidenceRows } from "../directory/residence-rows.ts";
-import type { Database } from "../engine/contract.ts";
+import type { Connection, Database } from "../engine/contract.ts";
 import { ControlStore } from "../engine/control-store.ts";
+import { toEngineError } from "../engine/engine-error.ts";
 import type { FederationModel } from "../schema/model.ts";
 import type { ShardEnd } from "./move-work.ts";
 import { MoverResidences } from "./mover-residences.ts";
+
+/** A connection for a while; the driver's errors in the library's words. */
+export async function withConnection<T>(
+  database: Database,
+  place: ErrorPlace,
+  work: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  let connection: Connection | undefined;
+  let broken = true;
+  try {
+    connection = await database.acquire();
+    const result = await work(connection);
+    broken = false;
+    return result;
+  } catch (error) {
+    throw toEngineError(error, database.engine.dialect, place);
+  } finally {
+    connection?.release(broken);
+  }
+}
 
 export interface ShardEndsOptions {
   readonly federation: FederationModel;
@@ -60,13 +81,12 @@ export class ShardEnds {
 
   async mayUncheckReferences({ shard, database }: ShardEnd): Promise<boolean> {
     if (this.#mayUncheck.has(shard)) return true;
-    const connection = await database.acquire();
-    try {
-      const may = await database.engine.dialect.mayUncheckReferences(connection);
-      if (may) this.#mayUncheck.add(shard);
-      return may;
-    } finally {
-      connection.release();
-    }
+    const { federation } = this.#options;
+    const place = { cluster: "shards", shard, federation: federation.name, operation: "moves" };
+    const may = await withConnection(database, place, (connection) =>
+      database.engine.dialect.mayUncheckReferences(connection),
+    );
+    if (may) this.#mayUncheck.add(shard);
+    return may;
   }
 }

@@ -23,14 +23,20 @@ export async function verifyRows(work: MoveWork): Promise<void> {
   for (const table of tables.slice(first)) {
     const from = table.name === cursor.table ? cursor.after : undefined;
     const size = new SliceSize(work.throttle, work.target.store.capabilities);
-    let after = from === undefined ? undefined : work.transfer.parseLogKey(table, from);
-    for (;;) {
+    const begin = from === undefined ? undefined : work.transfer.parseLogKey(table, from);
+    // What comes behind it is new: compared as one slice in the end, however fast it grows.
+    const last = await work.reading("source", (connection) =>
+      work.transfer.last("source", connection, { table, scope: work.scope, after: begin }),
+    );
+    for (let after = begin, behind = last === undefined; ; ) {
       await work.waitFor(work.throttle.wait().why, () => work.throttle.wait().ms);
       const begun = performance.now();
-      const upTo = await work.reading("source", (connection) =>
-        work.transfer.boundary(connection, { table, scope: work.scope, after }, size.rows),
-      );
-      const rows = await verifySlice(work, { table, scope: work.scope, after, upTo });
+      const slice = { table, scope: work.scope, after, upTo: behind ? undefined : last };
+      const cut = behind
+        ? undefined
+        : await work.reading("source", (connection) => work.transfer.boundary(connection, slice, size.rows));
+      const upTo = cut ?? slice.upTo;
+      const rows = await verifySlice(work, { ...slice, upTo });
       size.took(rows, performance.now() - begun);
       work.throttle.spend(rows);
       rate.add(rows);
@@ -44,7 +50,8 @@ export async function verifyRows(work: MoveWork): Promise<void> {
       });
       await work.between();
       await work.at("verify:slice");
-      if (upTo === undefined) break;
+      if (behind) break;
+      behind = cut === undefined;
       after = upTo;
     }
   }
