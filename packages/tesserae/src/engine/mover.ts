@@ -1,5 +1,6 @@
 /** Writes that pass the guard: a mover's, and those that delete the rows of a removed key. */
 import type { Connection, EngineDialect } from "./contract.ts";
+import { toEngineError } from "./engine-error.ts";
 
 export interface MoverOptions {
   readonly dialect: EngineDialect;
@@ -19,7 +20,13 @@ export async function asMover<T>(
   const guard = dialect.passGuard(token);
   const references = deferReferences ? dialect.deferReferences : { open: [], close: [] };
   const run = async (statements: readonly string[]) => {
-    for (const sql of statements) await connection.run({ sql, parameters: [], prepare: false });
+    for (const sql of statements) {
+      try {
+        await connection.run({ sql, parameters: [], prepare: false });
+      } catch (error) {
+        throw toEngineError(error, dialect, { sql });
+      }
+    }
   };
   let result: T;
   try {
