@@ -21,7 +21,7 @@ export default defineBench({
     "Both begin with a table whose statistics are fresh, as after an import and its analyze.",
     "Both servers, the pipe's programs and this process share the machine's two cores.",
   ],
-  rounds: 5,
+  rounds: 3,
   async setup(context) {
     const sizes = context.quick ? QUICK_SIZES : SIZES;
     const cases: Case[] = [];
@@ -227,7 +227,7 @@ async function othersOf(
     () => new Promise((resolve) => setTimeout(resolve, context.quick ? 500 : QUIET_MS)),
   );
   const during = await watch(() =>
-    moving.fed.moves.move(large.slice(0, 4), { to: 1, rowsPerSecond: RATE, parallel: 1, ...OPTIONS }),
+    moving.fed.moves.move(large.slice(0, 2), { to: 1, rowsPerSecond: RATE, parallel: 1, ...OPTIONS }),
   );
   return [
     { case: name, name: "p99 before", value: before, unit: "ms" },
