@@ -6,12 +6,14 @@ import { TesseraeError } from "../base/errors.ts";
 import type { DirectoryRow } from "../directory/directory-rows.ts";
 import type { ResidenceRow } from "../directory/residence-rows.ts";
 import type { ControlTransaction } from "../engine/control-store.ts";
+import { asMover } from "../engine/mover.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import { emptySlice } from "./copier.ts";
 import type { Member } from "./move-record.ts";
 import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
 import { LargerToken } from "./mover-residences.ts";
 import { refuseOverlaps, sameEnd } from "./range-overlaps.ts";
+import { scopeCondition } from "./scope-condition.ts";
 
 /** Target: no residence, or a `gone` one → `arriving`. Source: still `here`, under the move's token. */
 export async function claim(work: MoveWork): Promise<void> {
@@ -143,7 +145,45 @@ async function fencePoints(work: MoveWork, page: readonly DirectoryRow[]): Promi
   const missing = elsewhere.map(
     ({ low, epoch, token }): ResidenceRow => ({ kind: "p", low, high: null, epoch, token, state: "gone" }),
   );
-  if (missing.length > 0) await target.pointResidences.insertMissing(missing);
+  if (missing.length === 0) return;
+  await target.pointResidences.insertMissing(missing);
+  await emptyGone(work, missing);
+}
+
+const GONE_ROWS = 1_000;
+
+/**
+ * What an unfinished purge of the range left of keys that have a place of their own since. Their points leave them out of the range, so that no purge and no claim
+ * of it would find these rows again.
+ */
+async function emptyGone(work: MoveWork, points: readonly ResidenceRow[]): Promise<void> {
+  const { target, parts } = work;
+  const { dialect } = target.store;
+  const references = (await parts.uncheckedReferences(target)) ? "unchecked" : "checked";
+  for (const table of parts.tables.toReversed()) {
+    const scope = { kind: "points" as const, keys: points.map(({ low }) => low) };
+    const column = dialect.quote(table.keyColumn as string);
+    const { sql, parameters } = scopeCondition({ end: () => target, parts, scope }, "target", column);
+    const some = `select 1 as found from ${dialect.quote(table.name)} where ${sql} limit 1`;
+    if ((await target.store.run(some, parameters)).rows.length === 0) continue;
+    for (const { kind, low, high, epoch } of points) {
+      for (let deleted = GONE_ROWS; deleted === GONE_ROWS; ) {
+        deleted = await target.store.transaction(
+          async (transaction) => {
+            const member = { kind, low, high, epoch };
+            const [row] = await target.residences.lock(transaction, [member], { how: "alone", gate: false });
+            // Whoever brings the key here meanwhile empties its place by himself.
+            if (row?.state !== "gone") return 0;
+            const slice = { table, scope: { kind: "points" as const, keys: [low] } };
+            return asMover(transaction.connection, { dialect, token: row.token }, () =>
+              work.transfer.deleteSlice("target", transaction.connection, slice, GONE_ROWS),
+            );
+          },
+          { references },
+        );
+      }
+    }
+  }
 }
 
 function arriving({ kind, low, high, epoch }: Member, token: bigint): ResidenceRow {

@@ -139,3 +139,20 @@ describe("what a move and others must not do at once", () => {
     await fed.moves.move(1n, { to: 2, ...QUICK });
   });
 });
+
+describe("a range that comes back before its purge, without a key that left it meanwhile", () => {
+  test("leaves no row of that key behind", async () => {
+    await using databases = await freshDatabases("sqlite", 3);
+    await using albums = await openAlbums(databases.urls, OPTIONS);
+    const { fed } = albums;
+    await fed.tenants.addRange({ low: 1000n, high: 2000n }, { shard: 2 });
+    for (const key of [1100n, 1200n]) await albums.addRows(key, 3);
+    const range = { low: 1000n, high: 2000n };
+    await fed.moves.move(range, { to: 1, graceMs: 60_000, waitFor: "arrived" });
+    await fed.isolate(1100n, QUICK);
+    await fed.moves.move(range, { to: 2, ...QUICK });
+    expect((await fed.tenants.where(1100n)).shard).toBe(1);
+    expect(await albums.counts(2)).toEqual(albums.expected([[1200n, 3]]));
+    expect(await albums.counts(1)).toEqual(albums.expected([[1100n, 3]]));
+  });
+});
