@@ -236,6 +236,10 @@ const catalogue = {
     summary: "A table of the schema's name exists that this library did not make.",
   },
   SERIALIZATION: { retryable: true, summary: "The transaction could not be serialized with others." },
+  SERVER_READ_ONLY: {
+    retryable: true,
+    summary: "The server takes no writes: it is a replica, or was made read-only. Nothing was written.",
+  },
   SHARD_IDENTITY: {
     retryable: false,
     summary: "A database is not the shard that the configuration says it is.",

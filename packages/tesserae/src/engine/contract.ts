@@ -179,6 +179,20 @@ export interface ErrorReason {
   readonly fatal: boolean;
 }
 
+/**
+ * What a server tells of its part in replication. A position is text of the engine's own form (a set of GTIDs, an LSN): on a primary everything that is
+ * committed there, on a replica everything that a query there sees.
+ */
+export interface EngineReplication {
+  /**
+   * A SELECT of one row: `position`, text, empty or null where the server keeps none (its log is off); `writable`, 1 for a primary and 0 for a replica or
+   * a server that was made read-only. Any login may run it.
+   */
+  readonly statusSql: string;
+  /** Whether everything at `wanted` is in `position`. False where one of the two is no position of this engine. */
+  covers(position: string, wanted: string): boolean;
+}
+
 /** The pure part of an engine: text, types and classification. No connection is needed for any of it. */
 export interface EngineDialect {
   readonly name: EngineName;
@@ -220,6 +234,8 @@ export interface EngineDialect {
    */
   gateSql(federation: FederationModel, keys: number): string | undefined;
   readonly transfer: EngineTransfer;
+  /** Undefined where the engine has no replication. */
+  readonly replication: EngineReplication | undefined;
   dropTable(name: string): string[];
   /** A SELECT giving one column `name`: the tables of the connected database (or schema), ours and others'. */
   readonly listTablesSql: string;

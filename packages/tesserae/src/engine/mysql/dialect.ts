@@ -5,6 +5,7 @@ import { decodeNaturalMysql, mysqlCodec } from "./codecs.ts";
 import { createMysqlTable, dropMysqlTable, quoteIdentifier } from "./ddl.ts";
 import { classifyMysqlError } from "./errors.ts";
 import { createMysqlGuard, passMysqlGuard } from "./guard.ts";
+import { mysqlReplication } from "./replication.ts";
 import { mysqlTransfer } from "./transfer.ts";
 
 /** Kysely's adapter knows MySQL, which has no RETURNING; its compiler writes it all the same, as MariaDB reads it. */
@@ -33,6 +34,7 @@ export const mysqlDialect: EngineDialect = Object.freeze({
   // InnoDB's locks are a queue: who comes later waits behind who waits already.
   gateSql: () => undefined,
   transfer: mysqlTransfer,
+  replication: mysqlReplication,
   dropTable: dropMysqlTable,
   listTablesSql:
     "select table_name as name from information_schema.tables where table_schema = database() and table_type = 'BASE TABLE' order by table_name",

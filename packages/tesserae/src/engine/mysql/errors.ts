@@ -47,6 +47,7 @@ const CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
   [1615, "SERIALIZATION"],
   [1690, "VALUE_INVALID"],
   [1698, "CONNECT_FAILED"],
+  [1836, "SERVER_READ_ONLY"],
   // The connection was killed, or was idle for longer than the server lets it.
   [1927, "CONNECTION_LOST"],
   [3140, "VALUE_INVALID"],
@@ -57,8 +58,8 @@ const CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
   [4031, "CONNECTION_LOST"],
 ]);
 
-/** Besides those of CONNECTION_LOST: the server became a replica, which a connection opened later may not be sent to. */
-const FATAL = new Set([1290, 1836]);
+const OPTION_PREVENTS = 1290;
+const READ_ONLY_MODE = 1836;
 
 const GUARD_MESSAGE =
   /TESSERAE_GUARD:(no_residence|not_here|key_change|residence_changed):([^:]*):([\s\S]*)$/;
@@ -85,14 +86,21 @@ export function classifyMysqlError(error: unknown): ErrorReason {
       return { code: "GUARD_REFUSED", guard: { reason, table, key }, fatal: false };
     }
   }
-  const code = CODES.get(error.errno) ?? "QUERY_FAILED";
+  const code = isReadOnlyServer(error) ? "SERVER_READ_ONLY" : (CODES.get(error.errno) ?? "QUERY_FAILED");
   return { code, constraint: constraintOf(error.message), fatal: isFatal(error) };
 }
 
 /** Nothing more may be sent on the connection. */
 export function isFatal(error: unknown): boolean {
   if (!isServerError(error)) return !isUsage(error);
-  return CODES.get(error.errno) === "CONNECTION_LOST" || FATAL.has(error.errno);
+  return CODES.get(error.errno) === "CONNECTION_LOST" || isReadOnlyServer(error);
+}
+
+/** The server became a replica, or was made read-only: a connection that is opened later may find another one. */
+function isReadOnlyServer(error: ServerError): boolean {
+  return (
+    error.errno === READ_ONLY_MODE || (error.errno === OPTION_PREVENTS && /read.only/.test(error.message))
+  );
 }
 
 /** The server cannot prepare this statement, or no more of them: it may still run. */

@@ -6,6 +6,7 @@ import { postgresCodec } from "./codecs.ts";
 import { addPostgresForeignKeys, createPostgresTable, dropPostgresTable, quoteIdentifier } from "./ddl.ts";
 import { classifyPostgresError } from "./errors.ts";
 import { createPostgresGuard, gateSql, guardFunctionNames, passPostgresGuard } from "./guard.ts";
+import { postgresReplication } from "./replication.ts";
 import { postgresTransfer } from "./transfer.ts";
 
 export const postgresDialect: EngineDialect = Object.freeze({
@@ -27,6 +28,7 @@ export const postgresDialect: EngineDialect = Object.freeze({
   mayUncheckReferences,
   gateSql: (federation: FederationModel, keys: number) => numberPlaceholders(gateSql(federation, keys)),
   transfer: postgresTransfer,
+  replication: postgresReplication,
   dropTable: (name: string) => dropPostgresTable(name, guardFunctionNames(name)),
   listTablesSql:
     "select relname::text as name from pg_class where relkind in ('r', 'p') and relnamespace = (select oid from pg_namespace where nspname = current_schema()) order by relname",

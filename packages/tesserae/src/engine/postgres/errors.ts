@@ -39,6 +39,8 @@ const CODES: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
   // The idle-in-transaction limit, and the administrator's commands.
   ["25P03", "CONNECTION_LOST"],
   ["25P04", "CONNECTION_LOST"],
+  // A standby, or a database or role that was made read-only; a transaction that was begun read only says the same.
+  ["25006", "SERVER_READ_ONLY"],
   ["28000", "CONNECT_FAILED"],
   ["28P01", "CONNECT_FAILED"],
   ["3D000", "CONNECT_FAILED"],

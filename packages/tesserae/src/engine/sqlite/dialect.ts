@@ -26,6 +26,8 @@ export const sqliteDialect: EngineDialect = Object.freeze({
   // Writers come one after the other.
   gateSql: () => undefined,
   transfer: sqliteTransfer,
+  // A file has no replicas of its own.
+  replication: undefined,
   dropTable: dropSqliteTable,
   listTablesSql:
     "select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\' order by name",
