@@ -78,6 +78,14 @@ const catalogue = {
     retryable: true,
     summary: "The shard's guard refused a write because the key does not live there (now).",
   },
+  ID_COLUMN_AMBIGUOUS: {
+    retryable: false,
+    summary: "A table has several columns with generated ids, and the call does not say which.",
+  },
+  ID_NATURAL: {
+    retryable: false,
+    summary: "An id was asked for a column whose values the library does not make.",
+  },
   INSERT_SELECT_COLUMNS: {
     retryable: false,
     summary: "An insert of a query's rows whose columns are not all named.",
@@ -231,6 +239,10 @@ const catalogue = {
   },
   SCHEMA_NOT_APPLIED: { retryable: false, summary: "A database has no control tables yet." },
   SCHEMA_PRIMARY_KEY_MISSING: { retryable: false, summary: "A table without a primary key." },
+  SCHEMA_SEQUENCE_CONFLICT: {
+    retryable: false,
+    summary: "Two columns share a table sequence and say different things about it.",
+  },
   SCHEMA_TABLE_EXISTS: {
     retryable: false,
     summary: "A table of the schema's name exists that this library did not make.",
@@ -269,6 +281,10 @@ const catalogue = {
   TICKET_SEQUENCE_UNKNOWN: {
     retryable: false,
     summary: "A ticket sequence that neither the schema nor the options name.",
+  },
+  TICKET_UNSAFE: {
+    retryable: false,
+    summary: "An id is above 2^53 - 1, beyond what a number of JavaScript holds exactly.",
   },
   TRANSACTION_NESTED: { retryable: false, summary: "A transaction was begun inside an open one." },
   TRANSACTION_OPEN: {

@@ -8,7 +8,17 @@ import type { DefaultModel, ForeignKeyAction } from "./model.ts";
 export type IdSource =
   | { readonly kind: "ticket"; readonly sequence: string | undefined }
   | { readonly kind: "uuidv7" }
+  | ({ readonly kind: "table" } & TableSequenceOptions)
   | { readonly kind: "autoIncrement" };
+
+export interface TableSequenceOptions {
+  /** The sequence's name; the table's name unless said. */
+  readonly sequence?: string | undefined;
+  /** The first id; 1 unless said. */
+  readonly start?: bigint | number | undefined;
+  /** How far an id is from the one before it; 1 unless said. */
+  readonly step?: bigint | number | undefined;
+}
 
 export interface ColumnReference {
   readonly table: string;
@@ -35,12 +45,18 @@ export interface ReferenceOptions {
 
 /**
  * A column of a table. `Value` is its JavaScript value, `Null` whether it may be null, `Optional` whether an insert may
- * leave it out.
+ * leave it out, `Generated` whether `fed.ids` makes its values.
  */
-export class Column<Value, Null extends boolean = false, Optional extends boolean = false> {
+export class Column<
+  Value,
+  Null extends boolean = false,
+  Optional extends boolean = false,
+  Generated extends boolean = false,
+> {
   declare readonly $value: Value;
   declare readonly $null: Null;
   declare readonly $optional: Optional;
+  declare readonly $generated: Generated;
   readonly spec: ColumnSpec;
 
   constructor(spec: ColumnSpec) {
@@ -48,42 +64,52 @@ export class Column<Value, Null extends boolean = false, Optional extends boolea
   }
 
   /** The column may be null; an insert may leave it out. */
-  nullable(): Column<Value, true, true> {
+  nullable(): Column<Value, true, true, Generated> {
     return new Column({ ...this.spec, nullable: true });
   }
 
   /** The value of an insert that leaves the column out. */
-  default(value: Value): Column<Value, Null, true> {
+  default(value: Value): Column<Value, Null, true, Generated> {
     return new Column({ ...this.spec, default: { kind: "value", value } });
   }
 
   /** The moment of the insert (in UTC, by the database's clock) for an insert that leaves the column out. Timestamps only. */
-  defaultNow(this: Column<Date, Null, Optional> | Column<string, Null, Optional>): Column<Value, Null, true> {
+  defaultNow(
+    this: Column<Date, Null, Optional, Generated> | Column<string, Null, Optional, Generated>,
+  ): Column<Value, Null, true, Generated> {
     return new Column({ ...this.spec, default: { kind: "now" } });
   }
 
   /** No two rows have the same value. On a federated table write `unique: [["user_id", "name"]]` instead: it must carry the key. */
-  unique(): Column<Value, Null, Optional> {
+  unique(): Column<Value, Null, Optional, Generated> {
     return new Column({ ...this.spec, unique: true });
   }
 
   /** Refers to a row of another table. Between federated tables the reference carries the key by itself. */
-  references(table: string, options: ReferenceOptions = {}): Column<Value, Null, Optional> {
+  references(table: string, options: ReferenceOptions = {}): Column<Value, Null, Optional, Generated> {
     const { column, onDelete = "no action", onUpdate = "no action" } = options;
     return new Column({ ...this.spec, references: { table, column, onDelete, onUpdate } });
   }
 
-  /** Ids come from the ticket servers: `await fed.tickets.next(sequence)`. The sequence has the table's name unless said. */
+  /** Ids are tickets: `await fed.tickets.next(sequence)`, or `await fed.ids.next(table)`. The sequence has the table's name unless said. */
   ticket(
     this: Column<bigint, Null, Optional> | Column<number, Null, Optional>,
     sequence?: string,
-  ): Column<Value, Null, Optional> {
+  ): Column<Value, Null, Optional, true> {
     return new Column({ ...this.spec, id: { kind: "ticket", sequence } });
   }
 
-  /** Ids are UUIDs of version 7, made by `uuidv7()`. */
-  uuidv7(this: Column<string, Null, Optional>): Column<Value, Null, Optional> {
+  /** Ids are UUIDs of version 7, made by `uuidv7()`, or `await fed.ids.next(table)`. */
+  uuidv7(this: Column<string, Null, Optional>): Column<Value, Null, Optional, true> {
     return new Column({ ...this.spec, id: { kind: "uuidv7" } });
+  }
+
+  /** Ids come from a named counter in main's control database, one after the other over all processes: `await fed.ids.next(table)`. */
+  table(
+    this: Column<bigint, Null, Optional> | Column<number, Null, Optional>,
+    options: TableSequenceOptions = {},
+  ): Column<Value, Null, Optional, true> {
+    return new Column({ ...this.spec, id: { kind: "table", ...options } });
   }
 
   /** Ids are given by the database. Global tables only: on many shards they would collide. */
@@ -94,7 +120,7 @@ export class Column<Value, Null extends boolean = false, Optional extends boolea
   }
 
   /** Text that compares without regard to case. */
-  caseInsensitive(this: Column<string, Null, Optional>): Column<Value, Null, Optional> {
+  caseInsensitive(this: Column<string, Null, Optional, Generated>): Column<Value, Null, Optional, Generated> {
     const type = this.spec.type;
     return new Column({
       ...this.spec,

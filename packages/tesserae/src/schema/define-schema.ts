@@ -3,7 +3,7 @@
  * is checked here, so that a schema which passes can be spread over many servers without a change. The rules are in `rules.ts`.
  */
 import { TesseraeError } from "../base/errors.ts";
-import { Column } from "./column.ts";
+import { Column, type IdSource } from "./column.ts";
 import {
   type ColumnModel,
   DEFAULT_FEDERATION,
@@ -16,6 +16,7 @@ import {
 } from "./model.ts";
 import type { KeyColumn, Tables } from "./row-types.ts";
 import { checkFederationKey, checkName, checkSchema, checkTable } from "./rules.ts";
+import { checkTableSequences } from "./sequence-rules.ts";
 import type { AnyColumn, TableDefinition } from "./table.ts";
 
 /** A schema as `defineSchema` returns it: the model, and the definitions for the row types. */
@@ -78,6 +79,7 @@ export function defineSchema(definition: {
   }
   const model: SchemaModel = Object.freeze({ federations, tables: inReferenceOrder(tables) });
   checkSchema(model);
+  checkTableSequences(model);
   return Object.freeze({
     model,
     $tables: definition.tables,
@@ -185,9 +187,22 @@ function readTable(name: string, table: TableDefinition): TableModel {
 function readColumn(table: string, name: string, column: AnyColumn): ColumnModel {
   checkName(name, { table, column: name });
   const { type, nullable, id } = column.spec;
-  const model: IdModel | undefined =
-    id?.kind === "ticket" ? { kind: "ticket", sequence: id.sequence ?? table } : id;
-  return Object.freeze({ name, type, nullable, default: column.spec.default, id: model });
+  return Object.freeze({ name, type, nullable, default: column.spec.default, id: readId(table, name, id) });
+}
+
+function readId(table: string, column: string, id: IdSource | undefined): IdModel | undefined {
+  if (id?.kind === "ticket") return { kind: "ticket", sequence: id.sequence ?? table };
+  if (id?.kind !== "table") return id;
+  const whole = (name: "start" | "step"): bigint => {
+    const value = id[name] ?? 1n;
+    if (typeof value === "bigint" || Number.isSafeInteger(value)) return BigInt(value);
+    throw invalid(
+      `Column "${column}" of table "${table}": the ${name} of .table() is ${String(value)}. Give a whole number.`,
+      table,
+      column,
+    );
+  };
+  return { kind: "table", sequence: id.sequence ?? table, start: whole("start"), step: whole("step") };
 }
 
 function readIndex(table: string, columns: readonly string[], suffix: string): IndexModel {

@@ -10,7 +10,13 @@ export type DefaultModel = { readonly kind: "value"; readonly value: unknown } |
 export type IdModel =
   | { readonly kind: "ticket"; readonly sequence: string }
   | { readonly kind: "uuidv7" }
+  | { readonly kind: "table"; readonly sequence: string; readonly start: bigint; readonly step: bigint }
   | { readonly kind: "autoIncrement" };
+
+/** The last id that a column of the type takes. One less than the 64-bit type's: a counter holds the id after the last one, in such a column. */
+export function idMax(type: LogicalType): bigint {
+  return type.kind === "int" ? 2n ** 31n - 1n : 2n ** 63n - 2n;
+}
 
 export interface ColumnModel {
   readonly name: string;

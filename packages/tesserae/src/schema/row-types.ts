@@ -6,11 +6,12 @@ import type { Columns, FederatedTable, GlobalTable, ReferenceTable, TableDefinit
 
 export type Tables = Readonly<Record<string, TableDefinition>>;
 // biome-ignore lint/suspicious/noExplicitAny: see AnyColumn.
-export type KeyColumn = Column<any, false, boolean>;
+export type KeyColumn = Column<any, false, boolean, boolean>;
 
-type ValueOf<C> = C extends Column<infer V, infer N, boolean> ? (N extends true ? V | null : V) : never;
+export type ValueOf<C> =
+  C extends Column<infer V, infer N, boolean, boolean> ? (N extends true ? V | null : V) : never;
 type InsertOf<C> =
-  C extends Column<infer V, infer N, infer O>
+  C extends Column<infer V, infer N, infer O, boolean>
     ? (N extends true ? V | null : V) | (O extends true ? undefined : never)
     : never;
 
@@ -50,4 +51,4 @@ export type ShardDatabase<T extends Tables, Federation extends string> = {
 };
 
 /** A federation's key as JavaScript value. */
-export type KeyOf<C> = C extends Column<infer V, false, boolean> ? Extract<V, KeyValue> : never;
+export type KeyOf<C> = C extends Column<infer V, false, boolean, boolean> ? Extract<V, KeyValue> : never;

@@ -3,7 +3,7 @@ import type { Column } from "./column.ts";
 import type { ForeignKeyAction } from "./model.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: a column of any value; the parameters are invariant otherwise.
-export type AnyColumn = Column<any, boolean, boolean>;
+export type AnyColumn = Column<any, boolean, boolean, boolean>;
 export type Columns = Readonly<Record<string, AnyColumn>>;
 
 export interface ForeignKeyOptions<Name extends string = string> {

@@ -30,9 +30,10 @@ import type { RoutedTarget, Target } from "./target.ts";
 import { filterForTenant, type TenantScope } from "./tenant-filter.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: a column of any value.
-export type PreparedParameters = Readonly<Record<string, Column<any, boolean, boolean>>>;
+export type PreparedParameters = Readonly<Record<string, Column<any, boolean, boolean, boolean>>>;
 
-type ValueOf<C> = C extends Column<infer V, infer N, boolean> ? (N extends true ? V | null : V) : never;
+type ValueOf<C> =
+  C extends Column<infer V, infer N, boolean, boolean> ? (N extends true ? V | null : V) : never;
 export type PreparedValues<P extends PreparedParameters> = { readonly [K in keyof P]: ValueOf<P[K]> };
 export type PreparedExpressions<P extends PreparedParameters> = {
   readonly [K in keyof P]: Expression<ValueOf<P[K]>>;

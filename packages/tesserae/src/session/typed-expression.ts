@@ -43,7 +43,7 @@ let marksExist = false;
  * ```
  */
 export function typed<V, N extends boolean>(
-  column: Column<V, N, boolean>,
+  column: Column<V, N, boolean, boolean>,
   expression: Expression<unknown> | NoInfer<N extends true ? V | null : V>,
 ): RawBuilder<N extends true ? V | null : V> {
   marksExist = true;
