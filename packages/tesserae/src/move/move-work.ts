@@ -13,6 +13,7 @@ import type { ControlStore } from "../engine/control-store.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import type { KeyScope, RowTransfer, TransferEnd } from "../engine/row-transfer.ts";
 import type { FederationModel, TableModel } from "../schema/model.ts";
+import { scopeOf } from "./member-condition.ts";
 import type { MovePoint } from "./move-points.ts";
 import type { Member, MoveProgress, MoveRecord } from "./move-record.ts";
 import type { MoveRows, RecordChange } from "./move-rows.ts";
@@ -95,11 +96,7 @@ export class MoveWork {
   }
 
   get scope(): KeyScope {
-    const { members } = this.record;
-    const [first] = members;
-    return first?.kind === "r"
-      ? { kind: "range", low: first.low, high: first.high, federation: this.parts.federation.name }
-      : { kind: "points", keys: members.map(({ low }) => low) };
+    return scopeOf(this.parts.federation.name, this.record.members);
   }
 
   end(which: TransferEnd): ShardEnd {

@@ -4,9 +4,9 @@ import { TesseraeError } from "../base/errors.ts";
 import type { ResidenceRow } from "../directory/residence-rows.ts";
 import { logTableName, residenceTableName } from "../engine/control-tables.ts";
 import { toEngineError } from "../engine/engine-error.ts";
-import type { KeyScope } from "../engine/row-transfer.ts";
 import { bytesOfRow } from "../engine/transfer-values.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
+import { scopeOf } from "./member-condition.ts";
 import type { Member } from "./move-record.ts";
 import type { MoveParts, ShardEnd } from "./move-work.ts";
 import { refuseOverlaps } from "./range-overlaps.ts";
@@ -91,7 +91,7 @@ async function checkRoom(
   const free = await target.database.engine.freeBytes?.();
   if (free === undefined) return;
   const transfer = parts.transferBetween(source, target);
-  const scope = scopeOf(parts, members);
+  const scope = scopeOf(parts.federation.name, members);
   const place = { cluster: "shards", shard: source.shard, federation: parts.federation.name };
   const bytes = await withConnection(source.database, place, async (connection) => {
     let sum = 0;
@@ -120,13 +120,6 @@ async function checkRoom(
   );
 }
 
-function scopeOf(parts: MoveParts, members: readonly Member[]): KeyScope {
-  const [first] = members;
-  return first?.kind === "r"
-    ? { kind: "range", low: first.low, high: first.high, federation: parts.federation.name }
-    : { kind: "points", keys: members.map(({ low }) => low) };
-}
-
 async function checkTarget(parts: MoveParts, members: readonly Member[], target: ShardEnd): Promise<void> {
   const { keys, federation } = parts;
   const present = await target.residences.find(members);
@@ -145,7 +138,7 @@ async function checkTarget(parts: MoveParts, members: readonly Member[], target:
   const unexplained = members.filter(({ low }) => !known.has(keys.cacheKey(low)));
   const unknown = await withoutRangesThatLeft(parts, unexplained, target);
   if (unknown.length === 0) return;
-  const scope = scopeOf(parts, unknown);
+  const scope = scopeOf(parts.federation.name, unknown);
   for (const table of parts.tables) {
     const column = target.store.dialect.quote(table.keyColumn as string);
     const { sql, parameters } = scopeCondition({ end: () => target, parts, scope }, "target", column);

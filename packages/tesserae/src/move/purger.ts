@@ -6,7 +6,7 @@
 import type { ResidenceRow } from "../directory/residence-rows.ts";
 import type { ControlTransaction } from "../engine/control-store.ts";
 import { asMover } from "../engine/mover.ts";
-import type { KeyScope } from "../engine/row-transfer.ts";
+import { scopeOf } from "./member-condition.ts";
 import type { Member } from "./move-record.ts";
 import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
 import { LargerToken } from "./mover-residences.ts";
@@ -25,7 +25,7 @@ export async function purge(work: MoveWork): Promise<void> {
     for (let deleted = batchRows; deleted === batchRows; ) {
       await work.waitFor(throttle.wait().why, () => throttle.wait().ms);
       deleted = await atSource(work, async (transaction, members) => {
-        const slice = { table, scope: scopeOf(work, members) };
+        const slice = { table, scope: scopeOf(work.parts.federation.name, members) };
         return asMover(
           transaction.connection,
           { dialect: work.source.store.dialect, token: purgeToken(work) },
@@ -77,10 +77,6 @@ function ownOf(work: MoveWork, rows: readonly ResidenceRow[]): readonly Member[]
 }
 
 const purgeToken = ({ record }: MoveWork): bigint => BigInt(record.progress.purgeToken ?? record.token);
-
-function scopeOf(work: MoveWork, members: readonly Member[]): KeyScope {
-  return members[0]?.kind === "r" ? work.scope : { kind: "points", keys: members.map(({ low }) => low) };
-}
 
 /** A range's row would stand before later ranges with other ends; the shard's range token does what its own did. */
 async function forgetRange(work: MoveWork): Promise<void> {
