@@ -13,7 +13,15 @@ export {
 } from "./fresh-databases.ts";
 export { installServers, missingPackages } from "./installation.ts";
 export { startMariaDb } from "./mariadb.ts";
+export { type PgBouncerOptions, type PrivatePgBouncer, startPgBouncer } from "./pgbouncer.ts";
 export { startPostgres } from "./postgres.ts";
+export {
+  type ReplicatedDatabase,
+  type ReplicatedOptions,
+  type ReplicatedServers,
+  startReplicated,
+} from "./replicated.ts";
+export type { ReplicatedServer } from "./replicated-server.ts";
 export type { DatabaseServer, PrivateServer, ServerAddress, ServerEngine, ServerOptions } from "./server.ts";
 export { ServerSet, sharedServer, stopSharedServers } from "./shared-servers.ts";
 export { type ProxyState, type ProxyTarget, TcpProxy } from "./tcp-proxy.ts";

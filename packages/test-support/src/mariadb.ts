@@ -15,36 +15,51 @@ import { findRunner, makeServerFolder, removeFolder, runToEnd } from "./server-p
 import { makeCertificate, type ServerCertificate } from "./tls.ts";
 
 const ADMIN = "tesserae_admin";
+const RUNNERS = ["mysql", "nobody"];
 
-/** Runs at each start, so every statement must bear being run again. The application gets every database and no global privilege. */
+const dataFolder = (folder: string) => join(folder, "data");
+
+/**
+ * Runs at each start, so every statement must bear being run again. The application gets every database and no global privilege.
+ * None of it goes into the binary log: every server of a replicated set makes its users itself, and has no transaction that the others have not.
+ */
 const INITIAL_STATEMENTS = `
+SET SESSION sql_log_bin = 0;
 CREATE USER IF NOT EXISTS '${ADMIN}'@'%' IDENTIFIED BY '${ADMIN_PASSWORD}';
 GRANT ALL PRIVILEGES ON *.* TO '${ADMIN}'@'%' WITH GRANT OPTION;
 CREATE USER IF NOT EXISTS '${APPLICATION.user}'@'%' IDENTIFIED BY '${APPLICATION.password}';
 GRANT ALL PRIVILEGES ON \`%\`.* TO '${APPLICATION.user}'@'%';
 `;
 
-/** Starts a MariaDB server on a free port of 127.0.0.1. */
-export async function startMariaDb(options: ServerOptions = {}): Promise<PrivateServer> {
+/** Makes a new data folder, or makes one new that is there. */
+export async function installMariaDb(folder: string): Promise<void> {
+  const data = dataFolder(folder);
+  removeFolder(data);
+  const setUp = [
+    "--no-defaults",
+    `--datadir=${data}`,
+    // At its start a server removes what other servers have under way in the same folder for temporary files.
+    `--tmpdir=${folder}`,
+    "--auth-root-authentication-method=normal",
+    "--skip-test-db",
+  ];
+  await runToEnd(requireBinary("mariadb-install-db"), setUp, findRunner(RUNNERS));
+}
+
+/** Starts a MariaDB server on a free port of 127.0.0.1. `settingsNow` is asked at each start, for settings that change while the server lives. */
+export async function startMariaDb(
+  options: ServerOptions = {},
+  settingsNow: () => Readonly<Record<string, string>> = () => ({}),
+): Promise<PrivateServer> {
   const mariadbd = requireBinary("mariadbd");
-  const install = requireBinary("mariadb-install-db");
-  const runner = findRunner(["mysql", "nobody"]);
+  const runner = findRunner(RUNNERS);
   const folder = makeServerFolder("tesserae-mariadb-", runner);
-  const data = join(folder, "data");
   const initFile = join(folder, "init.sql");
   let tls: ServerCertificate | undefined;
   try {
     // One statement a line: MariaDB reads the file line by line.
     writeFileSync(initFile, INITIAL_STATEMENTS.trimStart());
-    const setUp = [
-      "--no-defaults",
-      `--datadir=${data}`,
-      // At its start a server removes what other servers have under way in the same folder for temporary files.
-      `--tmpdir=${folder}`,
-      "--auth-root-authentication-method=normal",
-      "--skip-test-db",
-    ];
-    await runToEnd(install, setUp, runner);
+    await installMariaDb(folder);
     if (options.tls) tls = await makeCertificate(folder, runner);
   } catch (error) {
     removeFolder(folder);
@@ -77,14 +92,14 @@ export async function startMariaDb(options: ServerOptions = {}): Promise<Private
       command: mariadbd,
       args: [
         "--no-defaults",
-        `--datadir=${data}`,
+        `--datadir=${dataFolder(folder)}`,
         `--tmpdir=${folder}`,
         `--port=${port}`,
         `--socket=${join(folder, "mysql.sock")}`,
         `--pid-file=${join(folder, "mysql.pid")}`,
         `--init-file=${initFile}`,
         "--skip-name-resolve",
-        ...Object.entries(settings).map(([name, value]) => `--${name}=${value}`),
+        ...Object.entries({ ...settings, ...settingsNow() }).map(([name, value]) => `--${name}=${value}`),
       ],
       folder,
       runner,

@@ -1,0 +1,125 @@
+/** Replication between private MariaDB servers: by global transaction ids, asynchronous, everything from the binary log's beginning. */
+import { queryAsAdmin, runAsAdmin } from "./administration.ts";
+import { installMariaDb, startMariaDb } from "./mariadb.ts";
+import {
+  extend,
+  isRunning,
+  PATIENCE_MS,
+  type ReplicatedServer,
+  type Role,
+  waitFor,
+} from "./replicated-server.ts";
+import type { ServerAddress, ServerOptions } from "./server.ts";
+
+const SETTINGS: Readonly<Record<string, string>> = {
+  "log-bin": "binlog",
+  "relay-log": "relay",
+  "log-slave-updates": "1",
+  "gtid-strict-mode": "1",
+  // How soon a replica looks again for a primary that is gone, and gives up one that is silent. The engine's own are 60 seconds each.
+  "slave-net-timeout": "5",
+};
+
+/** Starts one server of a set; `number` is its own within the set. Without an upstream it is a primary. */
+export async function startReplicatedMariaDb(
+  options: ServerOptions,
+  number: number,
+  upstream?: ReplicatedServer,
+): Promise<ReplicatedServer> {
+  const state: { role: Role; upstream: ReplicatedServer | undefined; serverId: number } = {
+    role: upstream === undefined ? "primary" : "replica",
+    upstream: undefined,
+    serverId: number,
+  };
+  const settings = { ...SETTINGS, ...options.settings };
+  const settingsNow = () => ({
+    "server-id": `${state.serverId}`,
+    "read-only": state.role === "replica" ? "1" : "0",
+  });
+  const server = await startMariaDb({ ...options, settings }, settingsNow);
+  const run = async (...statements: string[]): Promise<void> => {
+    await runAsAdmin(server, statements);
+  };
+
+  const replicated: ReplicatedServer = extend(server, {
+    get role() {
+      return state.role;
+    },
+    get upstream() {
+      return state.upstream;
+    },
+    stopReplication: () => run("stop slave sql_thread"),
+    startReplication: () => run("start slave sql_thread"),
+    async waitUntilCaughtUp(patience_ms = PATIENCE_MS) {
+      if (state.upstream === undefined) return;
+      await waitForPosition(server, await binlogPosition(state.upstream), patience_ms);
+    },
+    async promote() {
+      // What has been received is applied first, as it is when PostgreSQL promotes.
+      await run("stop slave io_thread", "start slave sql_thread");
+      const status = (await queryAsAdmin(server, "show slave status"))[0];
+      await waitForPosition(server, String(status?.Gtid_IO_Pos ?? ""), PATIENCE_MS);
+      await run("stop slave", "reset slave all", "set global read_only = 0");
+      Object.assign(state, { role: "primary", upstream: undefined });
+    },
+    async demote() {
+      state.role = "replica";
+      if (isRunning(server)) await run("set global read_only = 1");
+    },
+    async follow(primary: ReplicatedServer) {
+      Object.assign(state, { role: "replica", upstream: primary });
+      if (isRunning(server)) await run("set global read_only = 1");
+      else await server.restart();
+      if (await followFrom(server, primary)) return;
+      await server.kill();
+      await installMariaDb(server.folder);
+      // A replica leaves out transactions that bear its own id, and the new primary may have some of its former life.
+      state.serverId += 100;
+      await server.restart();
+      if (!(await followFrom(server, primary)))
+        throw new Error(`The server on port ${server.port} cannot follow the one on port ${primary.port}.`);
+    },
+  });
+  try {
+    if (upstream !== undefined) await replicated.follow(upstream);
+    return replicated;
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+async function binlogPosition(server: ServerAddress): Promise<string> {
+  const [row] = await queryAsAdmin(server, "select @@global.gtid_binlog_pos as position");
+  return String(row?.position ?? "");
+}
+
+async function waitForPosition(server: ServerAddress, position: string, patience_ms: number): Promise<void> {
+  const seconds = patience_ms / 1000;
+  const [row] = await queryAsAdmin(server, `select master_gtid_wait('${position}', ${seconds}) as result`);
+  if (Number(row?.result) === 0) return;
+  throw new Error(
+    `Not within ${patience_ms} ms: the replica on port ${server.port} has not applied ${position}.`,
+  );
+}
+
+/** Whether the primary has what the server has already, so that it sends the rest. */
+async function followFrom(server: ServerAddress, primary: ServerAddress): Promise<boolean> {
+  await runAsAdmin(server, [
+    "stop slave",
+    // A server that was a primary has its own transactions in its binary log only.
+    "set global gtid_slave_pos = @@global.gtid_current_pos",
+    `change master to master_host = '${primary.host}', master_port = ${primary.port}, master_ssl = 0,
+      master_user = '${primary.adminUser}', master_password = '${primary.adminPassword}',
+      master_use_gtid = slave_pos, master_connect_retry = 1`,
+    "start slave",
+  ]);
+  let refused = false;
+  await waitFor(`the replica on port ${server.port} receives from port ${primary.port}`, async () => {
+    const status = (await queryAsAdmin(server, "show slave status"))[0];
+    // 1236: the primary has not got the transaction at which the replica wants to go on.
+    refused = Number(status?.Last_IO_Errno) === 1236;
+    return refused || status?.Slave_IO_Running === "Yes";
+  });
+  return !refused;
+}

@@ -1,0 +1,118 @@
+/** Streaming replication between private PostgreSQL servers, asynchronous unless the settings say otherwise. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { queryAsAdmin, runAsAdmin } from "./administration.ts";
+import { connectionString, copyPostgres, postgresData, startPostgres } from "./postgres.ts";
+import {
+  extend,
+  isRunning,
+  PATIENCE_MS,
+  type ReplicatedServer,
+  type Role,
+  waitFor,
+} from "./replicated-server.ts";
+import type { ServerAddress, ServerOptions } from "./server.ts";
+
+const SETTINGS: Readonly<Record<string, string>> = {
+  // Instead of replication slots, which a promoted replica would not have.
+  wal_keep_size: "2GB",
+  max_wal_senders: "20",
+  // How soon a replica looks again for a primary that is gone. The engine's own is 5 seconds.
+  wal_retrieve_retry_interval: "200ms",
+};
+
+interface State {
+  role: Role;
+  upstream: ReplicatedServer | undefined;
+  /** A server that has ever taken writes may have some that others have not; only a new copy is sure to have none. */
+  tookWrites: boolean;
+}
+
+/** Starts one server of a set. Without an upstream it is a primary. */
+export async function startReplicatedPostgres(
+  options: ServerOptions,
+  upstream?: ReplicatedServer,
+): Promise<ReplicatedServer> {
+  const replica = upstream !== undefined;
+  const state: State = { role: replica ? "replica" : "primary", upstream, tookWrites: !replica };
+  const server = await startPostgres(
+    { ...options, settings: { ...SETTINGS, ...options.settings } },
+    upstream,
+  );
+  const run = async (...statements: string[]): Promise<void> => {
+    await runAsAdmin(server, statements);
+  };
+
+  return extend(server, {
+    get role() {
+      return state.role;
+    },
+    get upstream() {
+      return state.upstream;
+    },
+    async stopReplication() {
+      await run("select pg_wal_replay_pause()");
+      await waitFor(`replay is paused on port ${server.port}`, async () => {
+        const [row] = await queryAsAdmin(server, "select pg_get_wal_replay_pause_state() as state");
+        return row?.state === "paused";
+      });
+    },
+    startReplication: () => run("select pg_wal_replay_resume()"),
+    async waitUntilCaughtUp(patience_ms = PATIENCE_MS) {
+      if (state.upstream === undefined) return;
+      const position = await writtenPosition(state.upstream);
+      const applied = `select pg_last_wal_replay_lsn() >= '${position}' as applied`;
+      await waitFor(
+        `the replica on port ${server.port} has applied ${position}`,
+        async () => (await queryAsAdmin(server, applied))[0]?.applied === true,
+        patience_ms,
+      );
+    },
+    async promote() {
+      await run("select pg_promote()");
+      await waitFor(`the server on port ${server.port} is a primary`, async () => {
+        const [row] = await queryAsAdmin(server, "select pg_is_in_recovery() as replica");
+        return row?.replica === false;
+      });
+      Object.assign(state, { role: "primary", upstream: undefined, tookWrites: true });
+    },
+    async demote() {
+      state.role = "replica";
+      const running = isRunning(server);
+      writeFileSync(join(postgresData(server.folder), "standby.signal"), "");
+      if (running) await server.restart();
+    },
+    async follow(primary: ReplicatedServer) {
+      Object.assign(state, { role: "replica", upstream: primary });
+      if (state.tookWrites) {
+        await server.kill();
+        await copyPostgres(primary, server.folder);
+        await server.restart();
+        state.tookWrites = false;
+        return;
+      }
+      if (!isRunning(server)) await server.restart();
+      const target = connectionString(primary).replaceAll("'", "''");
+      await run(`alter system set primary_conninfo = '${target}'`, "select pg_reload_conf()");
+      await waitFor(`the replica on port ${server.port} receives from port ${primary.port}`, async () => {
+        const [row] = await queryAsAdmin(server, "select sender_port, status from pg_stat_wal_receiver");
+        return row?.sender_port === primary.port && row.status === "streaming";
+      });
+    },
+  });
+}
+
+/**
+ * Where the primary's log ends. At the very end of a page the engine gives the place of the next record, behind the header of a page that is not
+ * written yet, and a replica that has everything is before it until something else is written.
+ */
+async function writtenPosition(server: ServerAddress): Promise<string> {
+  const [row] = await queryAsAdmin(
+    server,
+    `select (case when (position - '0/0') % segment = 40 then position - 40
+        when (position - '0/0') % 8192 = 24 then position - 24 else position end)::text as position
+      from (select pg_current_wal_insert_lsn() as position, setting::numeric as segment
+        from pg_settings where name = 'wal_segment_size') as log`,
+  );
+  return String(row?.position);
+}
