@@ -2,7 +2,7 @@
 import { accessSync, constants, existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 
-export type Program = "mariadbd" | "mariadb-install-db" | "postgres" | "initdb" | "chromium";
+export type Program = "mariadbd" | "mariadb-install-db" | "postgres" | "initdb" | "pgbouncer" | "chromium";
 
 /** Names other than the program's own under which it is known. */
 const ALIASES: Partial<Record<Program, readonly string[]>> = {
@@ -14,6 +14,7 @@ export const PACKAGES: Record<Program, string> = {
   "mariadb-install-db": "mariadb-server",
   postgres: "postgresql",
   initdb: "postgresql",
+  pgbouncer: "pgbouncer",
   chromium: "chromium",
 };
 

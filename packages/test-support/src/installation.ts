@@ -2,7 +2,14 @@
 import { spawnSync } from "node:child_process";
 import { findBinary, PACKAGES, type Program } from "./binaries.ts";
 
-const NEEDED: readonly Program[] = ["mariadbd", "mariadb-install-db", "postgres", "initdb", "chromium"];
+const NEEDED: readonly Program[] = [
+  "mariadbd",
+  "mariadb-install-db",
+  "postgres",
+  "initdb",
+  "pgbouncer",
+  "chromium",
+];
 
 /** The Debian packages of the programs that are missing. */
 export function missingPackages(programs: readonly Program[] = NEEDED): string[] {
