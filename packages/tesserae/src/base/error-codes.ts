@@ -136,6 +136,14 @@ const catalogue = {
     retryable: false,
     summary: "A prepared query was called without a value for one of its parameters.",
   },
+  POOLER_SETTINGS: {
+    retryable: false,
+    summary: "By way of its pooler the server has settings under which values would be read wrongly.",
+  },
+  POOLER_TRANSACTION: {
+    retryable: false,
+    summary: "A pooler stands between, and the options do not say so.",
+  },
   PREPARE_RUNS_NOTHING: {
     retryable: false,
     summary: "The function given to fed.prepare() executed a query instead of returning it.",

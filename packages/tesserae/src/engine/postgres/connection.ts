@@ -25,14 +25,21 @@ const ISOLATION: Readonly<Record<IsolationLevel, string>> = {
 export class PostgresConnection implements Connection {
   readonly #session: PostgresSession;
   readonly #giveBack: (broken: boolean) => void;
+  readonly #transactionSql: string | undefined;
   /** The end of the statement that was asked for last: `pg`'s own queue is deprecated. */
   #last: Promise<unknown> = Promise.resolve();
   #released = false;
   #streaming = false;
 
-  constructor(session: PostgresSession, giveBack: (broken: boolean) => void) {
+  /** `transactionSql` stands at the beginning of each transaction. */
+  constructor(
+    session: PostgresSession,
+    giveBack: (broken: boolean) => void,
+    transactionSql: string | undefined,
+  ) {
     this.#session = session;
     this.#giveBack = giveBack;
+    this.#transactionSql = transactionSql;
   }
 
   async run(statement: Statement): Promise<EngineResult> {
@@ -70,7 +77,10 @@ export class PostgresConnection implements Connection {
   async begin(options: BeginOptions = {}): Promise<void> {
     const { isolation, readOnly, references } = options;
     const level = isolation === undefined ? "" : ` isolation level ${ISOLATION[isolation]}`;
-    await this.#command(`begin${level}${readOnly === true ? " read only" : ""}`);
+    const begin = `begin${level}${readOnly === true ? " read only" : ""}`;
+    // By way of a pooler the server's connection, with its settings, is another one for each transaction.
+    if (this.#transactionSql === undefined) await this.#command(begin);
+    else await this.#inTurn(() => this.#session.script(`${begin}; ${this.#transactionSql}`));
     if (references !== "unchecked") return;
     try {
       await this.#command("set local session_replication_role = replica");
@@ -119,11 +129,15 @@ export class PostgresConnection implements Connection {
     return (await this.#execute({ sql, parameters: [] })).command;
   }
 
-  async #execute(statement: Statement): Promise<QueryResult<RawRow>> {
+  #execute(statement: Statement): Promise<QueryResult<RawRow>> {
+    return this.#inTurn(() => this.#session.run(statement));
+  }
+
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
     this.#checkUsable();
     const result = this.#last.then(() => {
       this.#checkReleased();
-      return this.#session.run(statement);
+      return work();
     });
     this.#last = result.catch(() => undefined);
     return result;

@@ -2,6 +2,7 @@
 import type { ErrorCode } from "../../base/error-codes.ts";
 import { TesseraeError } from "../../base/errors.ts";
 import type { ErrorReason, GuardReason, PoolOptions } from "../contract.ts";
+import { poolerRefusal } from "./pooler.ts";
 
 /** What the server says about an error, as `pg` hands it on. */
 export interface ServerError extends Error {
@@ -71,6 +72,7 @@ export function classifyPostgresError(error: unknown): ErrorReason {
       return { code: "GUARD_REFUSED", guard: { reason, table, key }, fatal };
     }
   }
+  if (isPoolerLimit(error)) return { code: "CONNECTION_LIMIT", fatal: true };
   if (error.code.startsWith("08")) return { code: "CONNECTION_LOST", fatal: true };
   // The table changed under the statement's plan, or two sessions made the same object: the same call again sees what is there now.
   if (isStalePlan(error) || isCatalogueRace(error)) return { code: "SERIALIZATION", fatal };
@@ -101,10 +103,16 @@ function isConnectionError(error: unknown): boolean {
   );
 }
 
-/** The server, the database or the role has as many connections as it may have. */
+/** What PgBouncer says, as errors of the protocol, where it has no connection left: for a client, or for a statement, which then has not run. */
+const POOLER_LIMIT = /^(?:no more connections allowed|query_wait_timeout)/;
+
+/** The server, the database, the role or the pooler has as many connections as it may have. */
 export function isLimit(error: unknown): boolean {
-  return isServerError(error) && error.code === "53300";
+  return isServerError(error) && (error.code === "53300" || isPoolerLimit(error));
 }
+
+const isPoolerLimit = (error: ServerError): boolean =>
+  error.code === "08P01" && POOLER_LIMIT.test(error.message);
 
 export function closedError(display: string): TesseraeError {
   return new TesseraeError("CLOSED", `The pool of ${display} is closed; no more work is taken.`);
@@ -122,6 +130,9 @@ export function connectError(
       "CONNECTION_LIMIT",
       `No connection to ${display} came free within ${acquireTimeoutMs} ms: all ${connectionsMax} are in use. Keep transactions short, or raise connectionsMax.`,
     );
+  if (error instanceof TesseraeError) return error;
+  const pooler = poolerRefusal(error, display);
+  if (pooler !== undefined) return pooler;
   const text = error.message || String((error as NodeJS.ErrnoException).code);
   const code = isLimit(error) ? "CONNECTION_LIMIT" : "CONNECT_FAILED";
   return new TesseraeError(code, `Could not connect to ${display}: ${text}`, {

@@ -4,6 +4,7 @@ import type { ConnectionOptions } from "node:tls";
 import { TesseraeError } from "../../base/errors.ts";
 import { expandEnvironment, readUrlOptions, type UrlForm } from "../address.ts";
 import { quoteIdentifier } from "./ddl.ts";
+import { MARKER, type Pooler, type PoolerSettings, poolerSettings } from "./pooler.ts";
 
 export interface PostgresOptions {
   /** A host name, an address, or the folder of a Unix socket. Default `localhost`. `${NAME}` in any text here is taken from the environment. */
@@ -25,6 +26,8 @@ export interface PostgresOptions {
   readonly statementTimeoutMs?: number;
   /** A statement that waits longer for a lock fails with LOCK_TIMEOUT, in ms. Default 0: never. */
   readonly lockTimeoutMs?: number;
+  /** `transaction`: host and port are those of a PgBouncer in transaction mode (session mode, too). Without it, one is found out and refused: POOLER_TRANSACTION. */
+  readonly pooler?: Pooler;
 }
 
 /** What `pg` is told. Declared here, so that an application which uses another engine needs no types of `pg` either. */
@@ -37,7 +40,9 @@ export interface DriverConfig {
   readonly ssl: boolean | ConnectionOptions;
   readonly application_name: string;
   readonly keepAlive: boolean;
-  readonly options: string;
+  /** Settings of the session; a pooler takes none here. */
+  readonly options?: string;
+  readonly pooler?: PoolerSettings;
 }
 
 export interface PostgresSettings {
@@ -91,7 +96,7 @@ function clientConfig(options: PostgresOptions, host: string, port: number): Dri
     if (!Number.isInteger(value) || value < 0 || value > 2 ** 31 - 1)
       throw invalid(`${name} is a whole number of milliseconds`);
   }
-  return {
+  const config = {
     host,
     port,
     database,
@@ -100,6 +105,11 @@ function clientConfig(options: PostgresOptions, host: string, port: number): Dri
     ssl: tls,
     application_name: applicationName,
     keepAlive: true,
+  };
+  const pooler = poolerSettings(options, idleInTransactionTimeoutMs, invalid);
+  if (pooler !== undefined) return { ...config, pooler };
+  return {
+    ...config,
     // What the codecs rely on, whatever the server, the database and the role have as their defaults.
     options: sessionSettings({
       TimeZone: "UTC",
@@ -108,6 +118,7 @@ function clientConfig(options: PostgresOptions, host: string, port: number): Dri
       bytea_output: "hex",
       extra_float_digits: "1",
       standard_conforming_strings: "on",
+      [MARKER]: "on",
       idle_in_transaction_session_timeout: String(idleInTransactionTimeoutMs),
       ...(statementTimeoutMs === 0 ? {} : { statement_timeout: String(statementTimeoutMs) }),
       ...(lockTimeoutMs === 0 ? {} : { lock_timeout: String(lockTimeoutMs) }),
@@ -139,6 +150,7 @@ const PARAMETERS: Readonly<Record<string, (value: string) => Partial<PostgresOpt
   idle_in_transaction_session_timeout: (value) => ({ idleInTransactionTimeoutMs: Number(value) }),
   statement_timeout: (value) => ({ statementTimeoutMs: Number(value) }),
   lock_timeout: (value) => ({ lockTimeoutMs: Number(value) }),
+  pooler: (value) => ({ pooler: value as Pooler }),
 };
 const TLS_PARAMETERS = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
 

@@ -5,7 +5,7 @@
  * `#waiting` holds who asked the pool and has no answer yet, each by its `reject`; `#held` the connections that somebody uses.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ClientConfig, Pool, PoolClient } from "pg";
+import type { Client, ClientConfig, Pool, PoolClient } from "pg";
 import type {
   AcquireOptions,
   Connection,
@@ -21,6 +21,7 @@ import { PostgresConnection } from "./connection.ts";
 import { loadDriver } from "./driver.ts";
 import { closedError, connectError, isLimit } from "./errors.ts";
 import type { DriverConfig } from "./options.ts";
+import { checkDirect, checkPooled, type PoolerSettings } from "./pooler.ts";
 import { PostgresSession } from "./session.ts";
 
 const CLOSE_TIMEOUT_MS = 10_000;
@@ -28,12 +29,18 @@ const CLOSE_TIMEOUT_MS = 10_000;
 const RETRY_MS = 50;
 const ROLLBACK: Statement = { sql: "rollback", parameters: [] };
 
+/** What `pg`'s client is told at its start, which its declarations leave out. */
+type StartedClient = new (
+  config: ClientConfig,
+) => Client & { getStartupConf(): Readonly<Record<string, string>> };
+
 type Given = (session: PostgresSession) => void;
 type Reject = (error: unknown) => void;
 
 export class PostgresDatabase implements Database {
   readonly engine: Engine;
   readonly #config: ClientConfig;
+  readonly #pooler: PoolerSettings | undefined;
   readonly #options: PoolOptions;
   readonly #sessions = new Map<PoolClient, PostgresSession>();
   readonly #held = new Set<PostgresSession>();
@@ -43,8 +50,10 @@ export class PostgresDatabase implements Database {
 
   constructor(engine: Engine, config: DriverConfig, options: PoolOptions) {
     this.engine = engine;
+    const { pooler, ...client } = config;
+    this.#pooler = pooler;
     this.#config = {
-      ...config,
+      ...client,
       connectionTimeoutMillis: options.connectTimeoutMs,
       types: { getTypeParser: readerOf as never },
     };
@@ -76,7 +85,8 @@ export class PostgresDatabase implements Database {
     if (signal?.aborted) reject(signal.reason);
     else
       this.#take((session) => {
-        resolve(new PostgresConnection(session, (broken) => this.#giveBack(session, broken)));
+        const giveBack = (broken: boolean) => this.#giveBack(session, broken);
+        resolve(new PostgresConnection(session, giveBack, this.#pooler?.transactionSql));
       }, reject);
     if (signal === undefined) return promise;
     signal.addEventListener("abort", leave, { once: true });
@@ -129,16 +139,26 @@ export class PostgresDatabase implements Database {
 
   #makePool(pg: Pick<typeof import("pg"), "Client" | "Pool">): Pool {
     const config = this.#config;
-    const { connectionsMax, acquireTimeoutMs, idleTimeoutMs, statementCacheEntries } = this.#options;
+    const startup = this.#pooler?.startup;
+    const { connectionsMax, acquireTimeoutMs, idleTimeoutMs } = this.#options;
+    const statementCacheEntries = this.#pooler === undefined ? this.#options.statementCacheEntries : 0;
     const pool = new pg.Pool({
       max: connectionsMax,
       connectionTimeoutMillis: acquireTimeoutMs,
       idleTimeoutMillis: idleTimeoutMs,
       // The pool would make the wait for a connection the limit of connecting, too.
-      Client: class extends pg.Client {
+      Client: class extends (pg.Client as unknown as StartedClient) {
         constructor() {
           super(config);
         }
+
+        /** What a connection begins with. `pg` has no option for parameters of the server's; that they have arrived is looked at. */
+        override getStartupConf(): Readonly<Record<string, string>> {
+          return { ...super.getStartupConf(), ...startup };
+        }
+      } as unknown as typeof pg.Client,
+      verify: (client, done) => {
+        this.#check(client).then(() => done(), done);
       },
     });
     // Without listeners the loss of a connection would end the process.
@@ -153,6 +173,15 @@ export class PostgresDatabase implements Database {
       client.once("end", () => this.#sessions.delete(client));
     });
     return pool;
+  }
+
+  /** Before a new connection is used: does it go where it was said to go? */
+  async #check(client: PoolClient): Promise<void> {
+    const { display } = this.engine.address;
+    const { acquireTimeoutMs, connectTimeoutMs } = this.#options;
+    if (this.#pooler !== undefined) await checkPooled(client, display, acquireTimeoutMs);
+    else if ((await checkDirect(client, display, connectTimeoutMs)) === "other")
+      this.#sessions.get(client)?.leaveNames();
   }
 
   /** Back to the pool, without an open transaction. Idempotent. */

@@ -22,7 +22,7 @@ export class PostgresSession {
   readonly ended: Promise<void>;
   /** Nothing more may be sent. */
   broken = false;
-  readonly #names: LruMap<string, string> | undefined;
+  #names: LruMap<string, string> | undefined;
   #named = 0;
   #forgotten = 0;
   /** Names that the server is to forget before the next statement. */
@@ -38,6 +38,11 @@ export class PostgresSession {
   /** In a transaction block, also a failed one. */
   get inTransaction(): boolean {
     return this.client.getTransactionStatus() !== "I";
+  }
+
+  /** From now on no statement has a name: what the server's connection remembers is not this one's to know. */
+  leaveNames(): void {
+    this.#names = undefined;
   }
 
   get wornOut(): boolean {
@@ -81,6 +86,19 @@ export class PostgresSession {
   run(statement: Statement): Promise<QueryResult<RawRow>> {
     return new Promise((resolve, reject) => {
       this.execute(statement, (error, result) => (error === undefined ? resolve(result) : reject(error)));
+    });
+  }
+
+  /** Several statements without parameters, in one trip to the server. */
+  script(sql: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.client.query(sql, (error: Error | null | undefined) => {
+        if (!error) resolve();
+        else {
+          this.#note(error);
+          reject(error);
+        }
+      });
     });
   }
 
