@@ -20,6 +20,9 @@ const SETTINGS: Readonly<Record<string, string>> = {
   "slave-net-timeout": "5",
 };
 
+/** The primary cannot send the binary log from the place that it was asked for. */
+const CANNOT_SEND = 1236;
+
 /** Starts one server of a set; `number` is its own within the set. Without an upstream it is a primary. */
 export async function startReplicatedMariaDb(
   options: ServerOptions,
@@ -55,11 +58,15 @@ export async function startReplicatedMariaDb(
       await waitForPosition(server, await binlogPosition(state.upstream), patience_ms);
     },
     async promote() {
-      // What has been received is applied first, as it is when PostgreSQL promotes.
-      await run("stop slave io_thread", "start slave sql_thread");
-      const status = (await queryAsAdmin(server, "show slave status"))[0];
-      await waitForPosition(server, String(status?.Gtid_IO_Pos ?? ""), PATIENCE_MS);
-      await run("stop slave", "reset slave all", "set global read_only = 0");
+      // What has been received is applied first, as it is when PostgreSQL promotes. A demoted server that follows nobody has received nothing.
+      if (state.upstream !== undefined) {
+        // In this order: a replica throws away what it has received when it starts with neither thread running.
+        await run("start slave sql_thread", "stop slave io_thread");
+        const status = (await queryAsAdmin(server, "show slave status"))[0];
+        await waitForPosition(server, String(status?.Gtid_IO_Pos ?? ""), PATIENCE_MS);
+        await run("stop slave", "reset slave all");
+      }
+      await run("set global read_only = 0");
       Object.assign(state, { role: "primary", upstream: undefined });
     },
     async demote() {
@@ -103,23 +110,31 @@ async function waitForPosition(server: ServerAddress, position: string, patience
   );
 }
 
-/** Whether the primary has what the server has already, so that it sends the rest. */
+/** Which transaction of the set's only domain a position such as `0-1-12` is. */
+const sequenceOf = (position: string) => Number(position.split("-")[2] ?? 0);
+
+/** Lets a server go on from another one. False if it has transactions that the other has not. */
 async function followFrom(server: ServerAddress, primary: ServerAddress): Promise<boolean> {
+  const theirs = await binlogPosition(primary);
+  const ours = await binlogPosition(server);
+  if (sequenceOf(ours) >= sequenceOf(theirs) && ours !== theirs) return false;
   await runAsAdmin(server, [
     "stop slave",
     // A server that was a primary has its own transactions in its binary log only.
-    "set global gtid_slave_pos = @@global.gtid_current_pos",
+    "set global gtid_slave_pos = @@global.gtid_binlog_pos",
     `change master to master_host = '${primary.host}', master_port = ${primary.port}, master_ssl = 0,
       master_user = '${primary.adminUser}', master_password = '${primary.adminPassword}',
       master_use_gtid = slave_pos, master_connect_retry = 1`,
     "start slave",
   ]);
+  // The primary finds out that it has not got where we want to go on when it comes to a later transaction, so that having theirs is the proof.
   let refused = false;
   await waitFor(`the replica on port ${server.port} receives from port ${primary.port}`, async () => {
     const status = (await queryAsAdmin(server, "show slave status"))[0];
-    // 1236: the primary has not got the transaction at which the replica wants to go on.
-    refused = Number(status?.Last_IO_Errno) === 1236;
-    return refused || status?.Slave_IO_Running === "Yes";
+    refused = Number(status?.Last_IO_Errno) === CANNOT_SEND;
+    if (refused) return true;
+    const [row] = await queryAsAdmin(server, `select master_gtid_wait('${theirs}', 0) as result`);
+    return status?.Slave_IO_Running === "Yes" && Number(row?.result) === 0;
   });
   return !refused;
 }

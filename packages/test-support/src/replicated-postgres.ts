@@ -69,7 +69,8 @@ export async function startReplicatedPostgres(
       );
     },
     async promote() {
-      await run("select pg_promote()");
+      // Or it would follow its former primary again if it is demoted.
+      await run("alter system reset primary_conninfo", "select pg_promote()");
       await waitFor(`the server on port ${server.port} is a primary`, async () => {
         const [row] = await queryAsAdmin(server, "select pg_is_in_recovery() as replica");
         return row?.replica === false;
@@ -84,16 +85,21 @@ export async function startReplicatedPostgres(
     },
     async follow(primary: ReplicatedServer) {
       Object.assign(state, { role: "replica", upstream: primary });
-      if (state.tookWrites) {
+      if (!state.tookWrites && !isRunning(server)) await server.restart();
+      if (state.tookWrites || (await isAheadOf(server, primary))) {
         await server.kill();
         await copyPostgres(primary, server.folder);
         await server.restart();
         state.tookWrites = false;
         return;
       }
-      if (!isRunning(server)) await server.restart();
       const target = connectionString(primary).replaceAll("'", "''");
-      await run(`alter system set primary_conninfo = '${target}'`, "select pg_reload_conf()");
+      await run(
+        // A replica that does not replay does not look for another primary either.
+        "select pg_wal_replay_resume()",
+        `alter system set primary_conninfo = '${target}'`,
+        "select pg_reload_conf()",
+      );
       await waitFor(`the replica on port ${server.port} receives from port ${primary.port}`, async () => {
         const [row] = await queryAsAdmin(server, "select sender_port, status from pg_stat_wal_receiver");
         return row?.sender_port === primary.port && row.status === "streaming";
@@ -111,8 +117,28 @@ async function writtenPosition(server: ServerAddress): Promise<string> {
     server,
     `select (case when (position - '0/0') % segment = 40 then position - 40
         when (position - '0/0') % 8192 = 24 then position - 24 else position end)::text as position
-      from (select pg_current_wal_insert_lsn() as position, setting::numeric as segment
-        from pg_settings where name = 'wal_segment_size') as log`,
+      from (select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end
+        as position, setting::numeric as segment from pg_settings where name = 'wal_segment_size') as log`,
   );
   return String(row?.position);
+}
+
+/** Whether a replica has received more of its former primary's log than the new primary had when it was promoted. */
+async function isAheadOf(replica: ServerAddress, primary: ServerAddress): Promise<boolean> {
+  // One line for each promotion: the timeline that ended, where it ended, and why.
+  const [row] = await queryAsAdmin(
+    primary,
+    `select pg_read_file('pg_wal/' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) || '.history',
+      0, 100000, true) as history`,
+  );
+  const [, end] =
+    String(row?.history ?? "")
+      .trim()
+      .split("\n")
+      .at(-1)
+      ?.split("\t") ?? [];
+  if (end === undefined) return false;
+  const received = "greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())";
+  const [answer] = await queryAsAdmin(replica, `select ${received} > '${end}' as ahead`);
+  return answer?.ahead === true;
 }

@@ -28,8 +28,8 @@ export interface ReplicatedServer extends PrivateServer {
   demote(): Promise<void>;
   /**
    * Follows another primary. A replica is told where the new one is, and its connections live on; so is a primary of MariaDB, which is made
-   * read-only first. It is made anew from the new primary if it has what that one has not (MariaDB) or has ever been a primary
-   * (PostgreSQL): its process, its connections and its own writes are gone then. A server that is down is started.
+   * read-only first. It is made anew from the new primary if it has what that one has not, or has ever been a primary (PostgreSQL): its process,
+   * its connections and its own writes are gone then. A server that is down is started. Replication that was stopped begins again.
    */
   follow(primary: ReplicatedServer): Promise<void>;
 }

@@ -2,7 +2,7 @@
 import { freshName } from "./administration.ts";
 import { startReplicatedMariaDb } from "./replicated-mariadb.ts";
 import { startReplicatedPostgres } from "./replicated-postgres.ts";
-import type { ReplicatedServer } from "./replicated-server.ts";
+import { isRunning, type ReplicatedServer } from "./replicated-server.ts";
 import type { ServerEngine, ServerOptions } from "./server.ts";
 
 export interface ReplicatedOptions extends ServerOptions {
@@ -34,6 +34,8 @@ export interface ReplicatedServers {
   freshDatabase(): Promise<ReplicatedDatabase>;
   /** Waits until every replica that follows the present primary has applied all that it has. */
   waitUntilCaughtUp(patience_ms?: number): Promise<void>;
+  /** A planned change of the primary: the present one takes no more writes, the other one has them all and takes over, and all follow it. */
+  switchOver(to: ReplicatedServer): Promise<void>;
   /** Ends the servers and removes their folders. May be called twice. */
   stop(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -95,14 +97,21 @@ export async function startReplicated(
       };
     },
     waitUntilCaughtUp,
+    async switchOver(to) {
+      await presentPrimary(servers).demote();
+      await to.waitUntilCaughtUp();
+      await to.promote();
+      const others = servers.filter((server) => server !== to);
+      await Promise.all(others.map((server) => server.follow(to)));
+    },
     stop,
     [Symbol.asyncDispose]: stop,
   };
 }
 
 function presentPrimary(servers: readonly ReplicatedServer[]): ReplicatedServer {
-  const [primary, second] = servers.filter(({ role }) => role === "primary");
-  if (primary === undefined) throw new Error("No server of the set is a primary: promote one.");
+  const [primary, second] = servers.filter((server) => server.role === "primary" && isRunning(server));
+  if (primary === undefined) throw new Error("No server of the set that runs is a primary: promote one.");
   if (second !== undefined)
     throw new Error("Two servers of the set are primaries: let one of them follow the other, or demote it.");
   return primary;
