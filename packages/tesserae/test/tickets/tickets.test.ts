@@ -3,8 +3,9 @@ import { bigint, int } from "../../src/schema/column.ts";
 import { defineSchema } from "../../src/schema/define-schema.ts";
 import { federated, global } from "../../src/schema/table.ts";
 import { ticketSequences } from "../../src/tickets/sequences.ts";
-import type { TicketBlock, TicketSequence, TicketSource } from "../../src/tickets/ticket-source.ts";
+import type { TicketSource } from "../../src/tickets/ticket-source.ts";
 import { Tickets } from "../../src/tickets/tickets.ts";
+import { MemorySource } from "./memory-source.ts";
 
 const schema = defineSchema({
   key: bigint(),
@@ -16,29 +17,14 @@ const schema = defineSchema({
   },
 }).model;
 
-/** Counts in memory, answers a turn later, and can be made to fail. */
-class MemorySource implements TicketSource {
-  readonly leases: number[] = [];
-  readonly step: bigint;
-  error: Error | undefined;
-  #next = 1n;
-
-  constructor(step = 1n) {
-    this.step = step;
-  }
-
-  async lease(_sequence: TicketSequence, count: number): Promise<TicketBlock> {
-    this.leases.push(count);
-    const first = this.#next;
-    this.#next += BigInt(count) * this.step;
-    await new Promise((resolve) => setImmediate(resolve));
-    if (this.error !== undefined) throw this.error;
-    return { first, count, step: this.step };
-  }
-}
-
+/** Blocks of one size. */
 const open = (source: TicketSource, ticketBlockIds = 10) =>
-  new Tickets({ source, sequences: ticketSequences(schema), ticketBlockIds });
+  new Tickets({
+    source,
+    sequences: ticketSequences(schema),
+    ticketBlockIds,
+    ticketBlockIdsMax: ticketBlockIds,
+  });
 const turns = () => new Promise((resolve) => setTimeout(resolve, 5));
 
 describe("sequences", () => {
@@ -91,8 +77,7 @@ describe("the stock of ids", () => {
     const tickets = open(source);
     const ids = await Promise.all(Array.from({ length: 95 }, () => tickets.next("users")));
     expect(ids).toEqual(Array.from({ length: 95 }, (_, i) => BigInt(i + 1)));
-    // The first caller's block is under way when the others come.
-    expect(source.leases.slice(0, 2)).toEqual([10, 85]);
+    expect(source.leases[0]).toBe(95);
   });
 
   test("take leases exactly what is missing when that is more than a block, and rises", async () => {
@@ -150,5 +135,83 @@ describe("the stock of ids", () => {
     expect(await waiting).toBe(1n);
     await expect(tickets.next("users")).rejects.toMatchObject({ code: "CLOSED" });
     expect(() => open(new MemorySource(), 0)).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
+  });
+});
+
+describe("mode single", () => {
+  const single = (source: TicketSource) =>
+    new Tickets({ source, sequences: ticketSequences(schema), ticketMode: "single" });
+
+  test("asks for what each call hands over, and for nothing in advance", async () => {
+    const source = new MemorySource();
+    const tickets = single(source);
+    expect(await tickets.next("users")).toBe(1n);
+    expect(await tickets.take("users", 4)).toEqual([2n, 3n, 4n, 5n]);
+    expect(await Promise.all([tickets.next("users"), tickets.nextNumber("users")])).toEqual([6n, 7]);
+    expect(source.leases).toEqual([1, 4, 1, 1]);
+    source.error = new Error("away");
+    await expect(tickets.next("users")).rejects.toThrow("away");
+    await tickets.close();
+    await expect(tickets.next("users")).rejects.toMatchObject({ code: "CLOSED" });
+  });
+
+  test("is said for all sequences or for one", async () => {
+    const source = new MemorySource();
+    const mixed = new Tickets({
+      source,
+      sequences: ticketSequences(schema, { users: { mode: "single" } }),
+      ticketBlockIds: 10,
+    });
+    await mixed.next("users");
+    await mixed.next("sheets");
+    const reversed = new Tickets({
+      source,
+      sequences: ticketSequences(schema, { sheets: { mode: "blocks" } }),
+      ticketMode: "single",
+      ticketBlockIds: 10,
+    });
+    await reversed.next("users");
+    await reversed.next("sheets");
+    expect(source.leases).toEqual([1, 10, 1, 10]);
+    for (const wrong of [{ users: { mode: "one" as never } }])
+      expect(() => ticketSequences(schema, wrong)).toThrow(
+        expect.objectContaining({ code: "CONFIG_INVALID" }),
+      );
+  });
+
+  test("closes after the calls under way, and keeps what a failed take had got for the next one", async () => {
+    const source = new MemorySource();
+    const tickets = single({
+      lease: (sequence, count) => source.lease(sequence, Math.min(count, 3)),
+    });
+    const waiting = tickets.take("users", 5);
+    await tickets.close();
+    expect(await waiting).toEqual([1n, 2n, 3n, 4n, 5n]);
+    const failing = single({
+      lease: (sequence, count) => {
+        if (source.leases.length === 3) throw new Error("exhausted");
+        return source.lease(sequence, Math.min(count, 3));
+      },
+    });
+    await expect(failing.take("users", 5)).rejects.toThrow("exhausted");
+    expect(await failing.take("users", 2)).toEqual([6n, 7n]);
+  });
+});
+
+describe("numbers", () => {
+  test("are given up to 2^53 - 1, and none above", async () => {
+    for (const ticketMode of ["blocks", "single"] as const) {
+      const tickets = new Tickets({
+        source: new MemorySource(1n, 2n ** 53n - 4n),
+        sequences: ticketSequences(schema),
+        ticketMode,
+      });
+      expect(await tickets.nextNumber("users")).toBe(Number.MAX_SAFE_INTEGER - 3);
+      expect(await tickets.nextNumber("users")).toBe(Number.MAX_SAFE_INTEGER - 2);
+      const refused = { code: "TICKET_UNSAFE", message: expect.stringContaining('tickets.next("users")') };
+      await expect(tickets.takeNumbers("users", 3)).rejects.toMatchObject(refused);
+      await expect(tickets.nextNumber("users")).rejects.toMatchObject(refused);
+      expect(await tickets.next("users")).toBeGreaterThan(2n ** 53n);
+    }
   });
 });
