@@ -114,8 +114,8 @@ export class PostgresDatabase implements Database {
     if (!this.#waiting.has(reject)) return;
     pool.connect((error, client, done) => {
       if (!this.#waiting.has(reject)) {
-        // Who has left the queue meanwhile has been answered.
-        done();
+        // Who has left the queue meanwhile has been answered. `pg` gives no `done` with the end of a wait.
+        if (client !== undefined) done();
       } else if (client !== undefined) {
         this.#waiting.delete(reject);
         const session = this.#sessions.get(client) as PostgresSession;

@@ -140,6 +140,23 @@ suite(`The drivers of PostgreSQL${why === undefined ? "" : ` (left out: ${why})`
       server.close();
     });
 
+    test("for which nobody waits any more may fail to come", async () => {
+      const options = { ...POOL_DEFAULTS, connectionsMax: 1, acquireTimeoutMs: 60 };
+      const database = postgres(url).open(options);
+      opened.push(database);
+      const held = await database.acquire();
+      const abort = new AbortController();
+      const left = database.acquire({ signal: abort.signal }).catch((error: unknown) => error);
+      // Behind it in `pg`'s queue, with a time limit that ends later.
+      await expect.poll(() => database.stats.waiting).toBe(1);
+      const waiting = database.acquire();
+      abort.abort("left");
+      expect(await left).toBe("left");
+      await expect(waiting).rejects.toMatchObject({ code: "CONNECTION_LIMIT" });
+      held.release();
+      expect(await value(database, sql("select 1"))).toBe(1);
+    });
+
     test("that come after their caller has left are the next one's", async () => {
       const database = open(url, 1);
       const abort = new AbortController();

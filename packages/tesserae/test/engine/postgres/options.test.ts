@@ -136,6 +136,18 @@ describe("what makes no sense is refused with CONFIG_INVALID", () => {
     ["an empty host", { database: "dots", host: "" }, "host"],
     ["TLS that is neither", { database: "dots", tls: "yes" as never }, "tls"],
     ["a password that is no text", { database: "dots", password: 5 as never }, "password"],
+    ["a pooler that is none", "postgres://db/dots?pooler=session", 'pooler is "transaction"'],
+    ["a schema by way of a pooler", "postgres://app@db/dots?pooler=transaction&schema=a", "set search_path"],
+    [
+      "a statement's limit by way of a pooler",
+      { database: "dots", pooler: "transaction", statementTimeoutMs: 5 },
+      "set statement_timeout",
+    ],
+    [
+      "a lock's limit by way of a pooler",
+      "postgres://db/dots?lock_timeout=5&pooler=transaction",
+      "set lock_timeout",
+    ],
     ["nothing", undefined as never, "URL or an object"],
   ];
   for (const [name, target, words] of cases) {
