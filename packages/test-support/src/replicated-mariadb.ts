@@ -6,10 +6,11 @@ import {
   isRunning,
   PATIENCE_MS,
   type ReplicatedServer,
+  type ReplicationOptions,
   type Role,
   waitFor,
 } from "./replicated-server.ts";
-import type { ServerAddress, ServerOptions } from "./server.ts";
+import type { ServerAddress } from "./server.ts";
 
 const SETTINGS: Readonly<Record<string, string>> = {
   "log-bin": "binlog",
@@ -20,12 +21,19 @@ const SETTINGS: Readonly<Record<string, string>> = {
   "slave-net-timeout": "5",
 };
 
+/** The waiting for a replica's receipt never ends by itself; only a primary waits, since a replica would wait for replicas of its own. */
+const SYNCHRONOUS: Readonly<Record<string, string>> = {
+  "rpl-semi-sync-slave-enabled": "1",
+  "rpl-semi-sync-master-wait-point": "AFTER_SYNC",
+  "rpl-semi-sync-master-timeout": "86400000",
+};
+
 /** The primary cannot send the binary log from the place that it was asked for. */
 const CANNOT_SEND = 1236;
 
 /** Starts one server of a set; `number` is its own within the set. Without an upstream it is a primary. */
 export async function startReplicatedMariaDb(
-  options: ServerOptions,
+  options: ReplicationOptions,
   number: number,
   upstream?: ReplicatedServer,
 ): Promise<ReplicatedServer> {
@@ -34,15 +42,19 @@ export async function startReplicatedMariaDb(
     upstream: undefined,
     serverId: number,
   };
-  const settings = { ...SETTINGS, ...options.settings };
+  const { synchronous = false } = options;
+  const settings = { ...SETTINGS, ...(synchronous ? SYNCHRONOUS : {}), ...options.settings };
   const settingsNow = () => ({
     "server-id": `${state.serverId}`,
     "read-only": state.role === "replica" ? "1" : "0",
+    "rpl-semi-sync-master-enabled": synchronous && state.role === "primary" ? "1" : "0",
   });
   const server = await startMariaDb({ ...options, settings }, settingsNow);
   const run = async (...statements: string[]): Promise<void> => {
     await runAsAdmin(server, statements);
   };
+
+  const takeNoWrites = () => run("set global read_only = 1", "set global rpl_semi_sync_master_enabled = 0");
 
   const replicated: ReplicatedServer = extend(server, {
     get role() {
@@ -66,16 +78,19 @@ export async function startReplicatedMariaDb(
         await waitForPosition(server, String(status?.Gtid_IO_Pos ?? ""), PATIENCE_MS);
         await run("stop slave", "reset slave all");
       }
-      await run("set global read_only = 0");
+      await run(
+        `set global rpl_semi_sync_master_enabled = ${synchronous ? 1 : 0}`,
+        "set global read_only = 0",
+      );
       Object.assign(state, { role: "primary", upstream: undefined });
     },
     async demote() {
       state.role = "replica";
-      if (isRunning(server)) await run("set global read_only = 1");
+      if (isRunning(server)) await takeNoWrites();
     },
     async follow(primary: ReplicatedServer) {
       Object.assign(state, { role: "replica", upstream: primary });
-      if (isRunning(server)) await run("set global read_only = 1");
+      if (isRunning(server)) await takeNoWrites();
       else await server.restart();
       if (await followFrom(server, primary)) return;
       await server.kill();

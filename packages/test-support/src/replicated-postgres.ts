@@ -8,10 +8,11 @@ import {
   isRunning,
   PATIENCE_MS,
   type ReplicatedServer,
+  type ReplicationOptions,
   type Role,
   waitFor,
 } from "./replicated-server.ts";
-import type { ServerAddress, ServerOptions } from "./server.ts";
+import type { ServerAddress } from "./server.ts";
 
 const SETTINGS: Readonly<Record<string, string>> = {
   // Instead of replication slots, which a promoted replica would not have.
@@ -20,6 +21,9 @@ const SETTINGS: Readonly<Record<string, string>> = {
   // How soon a replica looks again for a primary that is gone. The engine's own is 5 seconds.
   wal_retrieve_retry_interval: "200ms",
 };
+
+/** Not among the settings at the start: the first primary is set up before it has replicas. */
+const SYNCHRONOUS = ["alter system set synchronous_standby_names = 'ANY 1 (*)'", "select pg_reload_conf()"];
 
 interface State {
   role: Role;
@@ -30,7 +34,7 @@ interface State {
 
 /** Starts one server of a set. Without an upstream it is a primary. */
 export async function startReplicatedPostgres(
-  options: ServerOptions,
+  options: ReplicationOptions,
   upstream?: ReplicatedServer,
 ): Promise<ReplicatedServer> {
   const replica = upstream !== undefined;
@@ -42,6 +46,17 @@ export async function startReplicatedPostgres(
   const run = async (...statements: string[]): Promise<void> => {
     await runAsAdmin(server, statements);
   };
+
+  if (upstream !== undefined && options.synchronous) {
+    await runAsAdmin(upstream, SYNCHRONOUS);
+    await waitFor(`port ${upstream.port} waits for its replicas' receipts`, async () => {
+      const [row] = await queryAsAdmin(
+        upstream,
+        "select exists (select from pg_stat_replication where sync_state = 'quorum') as waits",
+      );
+      return row?.waits === true;
+    });
+  }
 
   return extend(server, {
     get role() {
@@ -75,6 +90,7 @@ export async function startReplicatedPostgres(
         const [row] = await queryAsAdmin(server, "select pg_is_in_recovery() as replica");
         return row?.replica === false;
       });
+      if (options.synchronous) await run(...SYNCHRONOUS);
       Object.assign(state, { role: "primary", upstream: undefined, tookWrites: true });
     },
     async demote() {

@@ -1,5 +1,13 @@
 /** What a server of a replicated set is, whichever engine it runs. */
-import type { PrivateServer } from "./server.ts";
+import type { PrivateServer, ServerOptions } from "./server.ts";
+
+export interface ReplicationOptions extends ServerOptions {
+  /**
+   * A commit is answered once a replica has received it, so that no write is lost with the primary (the default is: answered at once). A primary
+   * without any replica answers no commit. MariaDB: semi-synchronous replication; PostgreSQL: `synchronous_standby_names`. Not with `relaxed`.
+   */
+  readonly synchronous?: boolean;
+}
 
 export type Role = "primary" | "replica";
 

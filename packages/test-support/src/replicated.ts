@@ -2,10 +2,10 @@
 import { freshName } from "./administration.ts";
 import { startReplicatedMariaDb } from "./replicated-mariadb.ts";
 import { startReplicatedPostgres } from "./replicated-postgres.ts";
-import { isRunning, type ReplicatedServer } from "./replicated-server.ts";
-import type { ServerEngine, ServerOptions } from "./server.ts";
+import { isRunning, type ReplicatedServer, type ReplicationOptions } from "./replicated-server.ts";
+import type { ServerEngine } from "./server.ts";
 
-export interface ReplicatedOptions extends ServerOptions {
+export interface ReplicatedOptions extends ReplicationOptions {
   /** How many replicas follow the primary. 1 unless said. */
   readonly replicas?: number;
 }

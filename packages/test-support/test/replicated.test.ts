@@ -57,6 +57,13 @@ const positions = {
   },
 } as const;
 
+/** How many commits wait for a replica's receipt. */
+const waiting = {
+  mysql: `select variable_value as waiting from information_schema.global_status
+    where variable_name = 'Rpl_semi_sync_master_wait_sessions'`,
+  postgres: "select count(*)::text as waiting from pg_stat_activity where wait_event = 'SyncRep'",
+} as const;
+
 for (const engine of ["mysql", "postgres"] as const) {
   describe.skipIf(whyUnavailable(engine) !== undefined)(`replicated ${engine} servers`, () => {
     let set: ReplicatedServers;
@@ -150,6 +157,26 @@ for (const engine of ["mysql", "postgres"] as const) {
       await database.drop();
       await set.waitUntilCaughtUp();
       for (const url of database.urls) await expect(ids(url)).rejects.toThrow();
+    });
+
+    test("answer a commit once a replica has received it, when asked to", async () => {
+      await using synchronous = await startReplicated(engine, { replicas: 1, synchronous: true });
+      const [replica] = synchronous.replicas;
+      const { urls, adminUrls } = await synchronous.freshDatabase();
+      const [url = "", replicaUrl = ""] = urls;
+      await run(url, "create table dots (id int primary key)");
+      replica?.pause();
+      let answered = false;
+      const inserted = insert(url, 1).then(() => {
+        answered = true;
+      });
+      const commitsThatWait = async () => (await run(adminUrls[0] ?? "", waiting[engine]))[0]?.waiting;
+      await expect.poll(commitsThatWait, { timeout: 10_000 }).toBe("1");
+      expect(answered).toBe(false);
+      replica?.resume();
+      await inserted;
+      await synchronous.waitUntilCaughtUp();
+      expect(await ids(replicaUrl)).toEqual([1]);
     });
   });
 }
