@@ -3,7 +3,13 @@
 import { TesseraeError } from "./base/errors.ts";
 import type { ShardChooser } from "./directory/choosers.ts";
 import { redactUrl } from "./engine/address.ts";
-import { type Engine, POOL_DEFAULTS, type PoolOptions } from "./engine/contract.ts";
+import {
+  type Engine,
+  FAILOVER_DEFAULTS,
+  type FailoverOptions,
+  POOL_DEFAULTS,
+  type PoolOptions,
+} from "./engine/contract.ts";
 import { mysql } from "./engine/mysql/engine.ts";
 import { postgres } from "./engine/postgres/engine.ts";
 import { sqlite } from "./engine/sqlite/engine.ts";
@@ -65,6 +71,8 @@ export interface FederationConfig<S extends Schema = Schema> {
   readonly ticketing?: TicketingOptions;
   /** What reads may see while their key moves: `lease` (default), at most `directory.leaseMs` after the move what was true before it; `strict`, never. */
   readonly consistency?: Consistency;
+  /** How a primary is followed that another server takes over from: `waitMs` (5 000), `checkMs` (1 000). */
+  readonly failover?: Partial<FailoverOptions>;
   readonly moves?: MovesOptions;
   readonly budget?: BudgetInput;
   /** Statements whose parameter and result types are remembered, for each engine. Default 2 000. */
@@ -99,6 +107,25 @@ export function poolOptions(given: Partial<PoolOptions> | undefined): PoolOption
 const OPTIONS: Readonly<Record<keyof FederationConfig, true>> = {
   schema: true,
   main: true,
+export function failoverOptions(given: Partial<FailoverOptions> | undefined): FailoverOptions {
+  const options = { ...FAILOVER_DEFAULTS, ...given };
+  const least: Readonly<Record<string, number>> = { waitMs: 0, checkMs: 10 } satisfies FailoverOptions;
+  for (const [name, value] of Object.entries(options)) {
+    const minimum = least[name];
+    if (minimum === undefined)
+      throw new TesseraeError(
+        "CONFIG_INVALID",
+        `failover has an option "${name}", which does not exist. Known: ${Object.keys(least).join(", ")}.`,
+      );
+    if (Number.isInteger(value) && value >= minimum && value < 2 ** 31) continue;
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `failover.${name} is ${String(value)}. Give a whole number of milliseconds, at least ${minimum}.`,
+    );
+  }
+  return options;
+}
+
   replicas: true,
   shards: true,
   tickets: true,
@@ -111,6 +138,7 @@ const OPTIONS: Readonly<Record<keyof FederationConfig, true>> = {
   ticketing: true,
   consistency: true,
   moves: true,
+  failover: true,
   budget: true,
   statementPlansMax: true,
 };

@@ -4,7 +4,13 @@
  */
 import type { Kysely } from "kysely";
 import { isTesseraeError, TesseraeError } from "./base/errors.ts";
-import { checkConfig, engineFromUrl, type FederationConfig, poolOptions } from "./configuration.ts";
+import {
+  checkConfig,
+  engineFromUrl,
+  type FederationConfig,
+  failoverOptions,
+  poolOptions,
+} from "./configuration.ts";
 import { ChangeFeed } from "./directory/change-feed.ts";
 import { leastLoaded, resolveChooser, type ShardChooser } from "./directory/choosers.ts";
 import { mainControlTables } from "./directory/control-tables.ts";
@@ -14,7 +20,7 @@ import { DirectoryRows } from "./directory/directory-rows.ts";
 import { markSchemaChange, schemaChangesSince } from "./directory/schema-change.ts";
 import { ShardIdentities } from "./directory/shard-identity.ts";
 import { TenantRegistry } from "./directory/tenants.ts";
-import type { Database, Engine, PoolOptions, PoolStats } from "./engine/contract.ts";
+import type { Database, Engine, FailoverOptions, PoolOptions, PoolStats } from "./engine/contract.ts";
 import { ControlStore } from "./engine/control-store.ts";
 import { toEngineError } from "./engine/engine-error.ts";
 import { FederationHandle } from "./federation-handle.ts";
@@ -113,6 +119,7 @@ export class Federation<S extends Schema = Schema> {
     refuseWhatCannotRunYet(this.#topology);
     checkEngines(model, this.#topology);
     const controlConnectionsMax = config.controlConnectionsMax ?? CONTROL_CONNECTIONS_DEFAULT;
+    const failover = failoverOptions(config.failover);
     this.#budget = connectionBudget(this.#topology, {
       processes: config.budget?.processes ?? 1,
       poolMax: pool.connectionsMax,
@@ -120,8 +127,9 @@ export class Federation<S extends Schema = Schema> {
       control: this.#topology.main.control(),
       serverMax: config.budget?.serverConnectionsMax,
     });
-    this.#databases = openDatabases(this.#topology, pool, controlConnectionsMax);
+    this.#databases = openDatabases(this.#topology, pool, controlConnectionsMax, failover);
     const { main, control, shards } = this.#databases;
+      besidePool: ({ name }) => (name === "sqlite" ? 0 : 1),
     const kits = new Kits(model, config.statementPlansMax ?? STATEMENT_PLANS_DEFAULT);
     const mainTarget: Target = {
       name: "main",
@@ -393,13 +401,17 @@ function openDatabases(
   pool: PoolOptions,
   controlConnectionsMax: number,
 ): Databases {
-  const main = topology.main.open(pool);
-  const control = topology.main.control().open({ ...pool, connectionsMax: controlConnectionsMax });
+  const main = topology.main.open(pool, failover);
+  const control = topology.main.control().open({ ...pool, connectionsMax: controlConnectionsMax }, failover);
   const shards = new Map(
-    [...topology.shards.values()].map(({ id, primary, isMain }) => [id, isMain ? main : primary.open(pool)]),
+    [...topology.shards.values()].map(({ id, primary, isMain }) => [
+      id,
+      isMain ? main : primary.open(pool, failover),
+    ]),
   );
   return { main, control, shards };
 }
+  failover: FailoverOptions,
 
 interface HandleSources {
   readonly synchronizer: Synchronizer;

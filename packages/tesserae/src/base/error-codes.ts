@@ -156,6 +156,14 @@ const catalogue = {
   RANGE_INVALID: { retryable: false, summary: "A range of keys whose end is not above its beginning." },
   RANGE_OVERLAP: {
     retryable: false,
+  PRIMARY_AMBIGUOUS: {
+    retryable: false,
+    summary: "More than one host of a database takes writes: which one is the primary, nobody can tell.",
+  },
+  PRIMARY_NOT_FOUND: {
+    retryable: true,
+    summary: "No host of a database takes writes, or none answers. Nothing was written.",
+  },
     summary: "A range of keys that overlaps another range, or holds keys that have a place of their own.",
   },
   RANGE_UNKNOWN: { retryable: false, summary: "There is no such range of keys." },

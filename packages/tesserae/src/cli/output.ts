@@ -42,6 +42,14 @@ export function table(header: readonly string[], rows: readonly (readonly string
   return [line(header), ...rows.map(line)];
 }
 
+/** No server answers, or none that may be used. */
+const UNREACHABLE: ReadonlySet<string> = new Set([
+  "CONNECT_FAILED",
+  "CONNECTION_LIMIT",
+  "PRIMARY_NOT_FOUND",
+  "PRIMARY_AMBIGUOUS",
+]);
+
 /** Prints an error and gives the exit code it means. */
 export function fail(json: boolean, error: unknown): number {
   if (!isTesseraeError(error)) {
@@ -56,7 +64,5 @@ export function fail(json: boolean, error: unknown): number {
     );
   if (error.code === "CLI_USAGE") return EXIT.usage;
   if (error.code.startsWith("CONFIG_") || error.code.startsWith("SCHEMA_")) return EXIT.configuration;
-  return error.code === "CONNECT_FAILED" || error.code === "CONNECTION_LIMIT"
-    ? EXIT.unreachable
-    : EXIT.failed;
+  return UNREACHABLE.has(error.code) ? EXIT.unreachable : EXIT.failed;
 }

@@ -7,6 +7,9 @@ import type { DatabaseAddress } from "./contract.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** What stands before the hosts of a URL, the hosts, and the rest. */
+const AUTHORITY = /^([a-z][a-z0-9+.-]*:\/\/(?:[^/?#]*@)?)([^/?#]*)(.*)$/is;
+
 const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
 
 /** Replaces each `${NAME}` by the environment variable's value; CONFIG_ENV_MISSING names the first one that is not set. */
@@ -23,12 +26,17 @@ function variable(name: string, environment: Environment): string {
   );
 }
 
+export interface HostAndPort {
+  /** Lower case in what comes from a URL; without the brackets of an IPv6 address. */
+  readonly host: string;
+  readonly port: number;
+}
+
 /** A server URL in its parts, decoded. */
 export interface ServerUrl {
   readonly scheme: string;
-  /** Lower case; without the brackets of an IPv6 address. */
-  readonly host: string;
-  readonly port: number;
+  /** One, or several between which the primary is found: `db-1:3306,db-2:3306`. */
+  readonly hosts: readonly HostAndPort[];
   readonly user: string | undefined;
   readonly password: string | undefined;
   readonly database: string | undefined;
@@ -42,7 +50,7 @@ export interface ServerUrlDefaults {
 }
 
 /**
- * Reads `scheme://user:password@host:port/database?name=value`, after `${NAME}` was replaced. A variable in the place of the user or the password holds
+ * Reads `scheme://user:password@host:port,host:port/database?name=value`, after `${NAME}` was replaced. A variable in the place of the user or the password holds
  * the plain secret, with whatever characters; anywhere else it is taken as it is, so a whole URL may come from a variable. CONFIG_INVALID
  * when the text is not such a URL.
  */
@@ -53,17 +61,19 @@ export function parseServerUrl(
 ): ServerUrl {
   const expanded = expandUrl(text, environment);
   const form = `${defaults.schemes[0]}://user:password@host:port/database`;
-  let url: URL;
+  const [, beginning = "", list = "", rest = ""] = AUTHORITY.exec(expanded) ?? [];
+  let urls: readonly URL[];
   try {
-    url = new URL(expanded);
+    urls = list.split(",").map((host) => new URL(`${beginning}${host}${rest}`));
   } catch {
     throw new TesseraeError(
       "CONFIG_INVALID",
       `"${redactUrl(expanded)}" is not a URL. Write ${form}; percent-encode special characters of the password, or take it from the environment: \${NAME}.`,
     );
   }
+  const url = urls[0] as URL;
   const scheme = url.protocol.slice(0, -1);
-  if (!defaults.schemes.includes(scheme) || url.hostname === "") {
+  if (!defaults.schemes.includes(scheme) || urls.some(({ hostname }) => hostname === "")) {
     throw new TesseraeError("CONFIG_INVALID", `"${redactUrl(expanded)}" is not of the form ${form}.`);
   }
   const path = decode(url.pathname.slice(1), expanded);
@@ -75,10 +85,12 @@ export function parseServerUrl(
   }
   return {
     scheme,
-    host: decode(url.hostname, expanded)
-      .toLowerCase()
-      .replace(/^\[|\]$/g, ""),
-    port: url.port === "" ? defaults.port : Number(url.port),
+    hosts: urls.map(({ hostname, port }) => ({
+      host: decode(hostname, expanded)
+        .toLowerCase()
+        .replace(/^\[|\]$/g, ""),
+      port: port === "" ? defaults.port : Number(port),
+    })),
     user: url.username === "" ? undefined : decode(url.username, expanded),
     password: url.password === "" ? undefined : decode(url.password, expanded),
     database: path === "" ? undefined : path,
@@ -134,7 +146,8 @@ export function readUrlOptions<Options, Tls>(
   const { parameters: known, tlsParameters, example, invalid } = form;
   const url = parseServerUrl(text, form.defaults);
   if (url.database === undefined) throw invalid(`"${redactUrl(text)}" names no database; write ${example}`);
-  const { host, port, user, password, database, parameters } = url;
+  const { hosts, user, password, database, parameters } = url;
+  const [first, ...others] = hosts as readonly [HostAndPort, ...HostAndPort[]];
   let extra: Partial<Options> = {};
   for (const [name, value] of parameters) {
     if (tlsParameters.includes(name)) continue;
@@ -146,8 +159,7 @@ export function readUrlOptions<Options, Tls>(
     extra = { ...extra, ...read(value) };
   }
   return {
-    host,
-    port,
+    ...(others.length === 0 ? first : { hosts }),
     database,
     ...(user === undefined ? {} : { user }),
     ...(password === undefined ? {} : { password }),
@@ -169,8 +181,7 @@ export function redactUrl(text: string): string {
 export interface ServerLocation {
   /** The scheme to show and to identify by; one an engine, whatever the URL said. */
   readonly scheme: string;
-  readonly host: string;
-  readonly port: number;
+  readonly hosts: readonly HostAndPort[];
   readonly user: string | undefined;
   readonly password: string | undefined;
   readonly database: string;
@@ -178,18 +189,59 @@ export interface ServerLocation {
 
 const LOOPBACK = new Set(["localhost", "127.0.0.1", "::1"]);
 
-/** What identifies the database (the user does not), and what to show. */
-export function serverAddress(location: ServerLocation): DatabaseAddress {
-  const { scheme, port, user, password, database } = location;
-  const host = location.host.toLowerCase();
-  const shownHost = host.includes(":") ? `[${host}]` : host;
+/** A host as it is shown: `db-1:3306`. */
+export function showHost({ host, port }: HostAndPort): string {
+  const name = host.toLowerCase();
+  return `${name.includes(":") ? `[${name}]` : name}:${port}`;
+}
+
+function identifyHost({ host, port }: HostAndPort): string {
+  return showHost({ host: LOOPBACK.has(host.toLowerCase()) ? "localhost" : host, port });
+}
+
+/** What identifies the database (neither the user nor the order of the hosts does), and what to show. */
+export function serverAddress({ scheme, hosts, user, password, database }: ServerLocation): DatabaseAddress {
   const credentials =
     user === undefined ? "" : `${encodeURIComponent(user)}${password === undefined ? "" : `:${HIDDEN}`}@`;
   const path = encodeURIComponent(database);
-  const server = `${scheme}://${LOOPBACK.has(host) ? "localhost" : shownHost}:${port}`;
+  const names = hosts.map(identifyHost).sort();
+  const server = `${scheme}://${names.join(",")}`;
+  const each = names.map((name) => ({
+    identity: `${scheme}://${name}/${path}`,
+    server: `${scheme}://${name}`,
+  }));
   return Object.freeze({
     identity: `${server}/${path}`,
     server,
-    display: `${scheme}://${credentials}${shownHost}:${port}/${path}`,
+    display: `${scheme}://${credentials}${hosts.map(showHost).join(",")}/${path}`,
+    ...(hosts.length === 1 ? {} : { hosts: each }),
   });
+}
+
+/** What the options name: one host, or a list of them. `invalid` makes the error of options that make no sense. */
+export function readHosts(
+  options: { readonly host?: unknown; readonly port?: unknown; readonly hosts?: unknown },
+  portDefault: number,
+  invalid: (problem: string) => Error,
+): readonly HostAndPort[] {
+  const { host, port, hosts } = options;
+  if (hosts !== undefined) {
+    if (host !== undefined || port !== undefined)
+      throw invalid("hosts stands beside host or port; give one host, or a list with each one's port");
+    if (!Array.isArray(hosts) || hosts.length === 0)
+      throw invalid('hosts is a list: hosts: [{ host: "db-1" }, { host: "db-2" }]');
+  }
+  const given: readonly unknown[] = (hosts as readonly unknown[] | undefined) ?? [{ host, port }];
+  const read = given.map((entry) => {
+    if (typeof entry !== "object" || entry === null) throw invalid("each of hosts is { host, port }");
+    const { host = "localhost", port = portDefault } = entry as { host?: unknown; port?: unknown };
+    if (typeof host !== "string" || host === "")
+      throw invalid("host is a host name or an address (PostgreSQL: or the folder of a socket)");
+    if (typeof port !== "number" || !Number.isInteger(port) || port < 1 || port > 65_535)
+      throw invalid("port is a whole number from 1 to 65535");
+    return { host: hosts === undefined ? host : expandEnvironment(host), port };
+  });
+  const twice = read.map(identifyHost).find((name, index, names) => names.indexOf(name) < index);
+  if (twice !== undefined) throw invalid(`hosts names ${twice} twice`);
+  return read;
 }

@@ -24,7 +24,12 @@ export interface DatabaseAddress {
   readonly server: string;
   /** For messages and logs: the URL with the password redacted. */
   readonly display: string;
+  /** Each of several hosts, for a list in which the primary is found; undefined for one. */
+  readonly hosts?: readonly HostAddress[] | undefined;
 }
+
+/** One host of a list: the database on it, and its server. */
+export type HostAddress = Pick<DatabaseAddress, "identity" | "server">;
 
 export interface PoolOptions {
   /** Connections at most, at the same time. */
@@ -46,13 +51,35 @@ export const POOL_DEFAULTS: PoolOptions = {
   statementCacheEntries: 256,
 };
 
+/** How a pool follows its primary from server to server. */
+export interface FailoverOptions {
+  /** How long what may safely be sent again waits for a server that takes writes. */
+  readonly waitMs: number;
+  /** How often the server is asked, while it is used, whether it still takes writes. */
+  readonly checkMs: number;
+}
+
+export const FAILOVER_DEFAULTS: FailoverOptions = { waitMs: 5_000, checkMs: 1_000 };
+
+/** A pool's part in failover, where somebody looks after it. */
+export interface PoolWatch {
+  /** Asked on each new connection: one whose server takes no writes is closed, with SERVER_READ_ONLY for who wanted it. */
+  readonly statusSql: string;
+  /** A connection was lost, or its server said that it takes no writes. */
+  suspect(): void;
+}
+
 export interface Engine {
   readonly name: EngineName;
   readonly dialect: EngineDialect;
   readonly address: DatabaseAddress;
   /** Where control state lives that must not share the caller's transaction: the same server on other connections, or a second SQLite file. */
   control(): Engine;
-  open(options: PoolOptions): Database;
+  /**
+   * With `failover` the pool is on the server that takes writes, and follows it. Without, it is on whatever server is there, such as a replica; a list of hosts is
+   * always looked through for the one that takes writes.
+   */
+  open(options: PoolOptions, failover?: FailoverOptions): Database;
   /** Room on the disk that the database is on, in bytes. Missing where no statement tells; undefined for a database in memory. */
   freeBytes?(): Promise<number | undefined>;
 }

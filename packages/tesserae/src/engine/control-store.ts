@@ -19,6 +19,8 @@ import { toEngineError } from "./engine-error.ts";
 /** How often a control transaction is tried that the database ended for a reason which may be gone the next time. */
 const ATTEMPTS_MAX = 200;
 const BACKOFF_MS_MAX = 250;
+/** A pool that follows its primary lets the next try wait for it; any other one is on a server that stays read-only. */
+const READ_ONLY_ATTEMPTS_MAX = 5;
 /** After this time no new try is begun: a lock that nobody gives back is then the caller's to hear of. */
 const RETRY_MS_MAX = 30_000;
 
@@ -103,7 +105,7 @@ export class ControlStore implements ControlRunner {
 
   /**
    * A short read-committed write transaction. The body must read before it writes and do nothing outside the database: it runs
-   * again as a whole after a deadlock, a lock time-out, or a lost connection, of which nobody knows whether its commit took effect.
+   * again as a whole after a deadlock, a lock time-out, a server that became read-only, or a lost connection, of which nobody knows whether its commit took effect.
    */
   async transaction<T>(
     body: (transaction: ControlTransaction) => Promise<T>,
@@ -116,7 +118,7 @@ export class ControlStore implements ControlRunner {
       } catch (error) {
         if (
           options.once === true ||
-          attempt >= ATTEMPTS_MAX ||
+          attempt >= (isTesseraeError(error, "SERVER_READ_ONLY") ? READ_ONLY_ATTEMPTS_MAX : ATTEMPTS_MAX) ||
           performance.now() - begun > RETRY_MS_MAX ||
           !mayTryAgain(error)
         )
@@ -191,6 +193,7 @@ function mayTryAgain(error: unknown): boolean {
     isTesseraeError(error, "DEADLOCK") ||
     isTesseraeError(error, "LOCK_TIMEOUT") ||
     isTesseraeError(error, "SERIALIZATION") ||
-    isTesseraeError(error, "CONNECTION_LOST")
+    isTesseraeError(error, "CONNECTION_LOST") ||
+    isTesseraeError(error, "SERVER_READ_ONLY")
   );
 }

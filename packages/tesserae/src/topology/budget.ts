@@ -3,7 +3,7 @@
  * server holds.
  */
 import { TesseraeError } from "../base/errors.ts";
-import type { Topology, TopologyTarget } from "./topology.ts";
+import { placesOf, type Topology, type TopologyTarget } from "./topology.ts";
 
 export interface BudgetOptions {
   /** Application processes that use this configuration; 1 unless said. */
@@ -14,6 +14,8 @@ export interface BudgetOptions {
   readonly controlPoolMax: number;
   /** The database of main's control state, where it is not main: an embedded main has a second file. */
   readonly control?: TopologyTarget;
+  /** Connections beside each pool: those over which a server is asked whether it is the primary. 0 unless said. */
+  readonly besidePool?: (target: TopologyTarget) => number;
   /** Connections each server grants this installation; undefined: not checked. */
   readonly serverMax: number | undefined;
 }
@@ -33,13 +35,25 @@ export function connectionBudget<T extends TopologyTarget>(
 ): ServerBudget[] {
   const servers = new Map<string, { pools: string[]; perProcess: number }>();
   const add = (target: TopologyTarget, pool: string, size: number): void => {
-    const entry = servers.get(target.address.server) ?? { pools: [], perProcess: 0 };
-    entry.pools.push(pool);
-    entry.perProcess += size;
-    servers.set(target.address.server, entry);
+    // Only one host of a list has the pool at a time, but each may be the one.
+    for (const { server } of placesOf(target)) {
+      const entry = servers.get(server) ?? { pools: [], perProcess: 0 };
+      entry.pools.push(pool);
+      entry.perProcess += size + (options.besidePool?.(target) ?? 0);
+      servers.set(server, entry);
+    }
   };
   add(topology.main, "main", options.poolMax);
   add(options.control ?? topology.main, "control", options.controlPoolMax);
+  // Beside each pool of replicas, and of a primary with replicas, stands one connection that asks for positions.
+  const addReplicas = (primary: TopologyTarget, replicas: readonly TopologyTarget[], of: string): void => {
+    if (replicas.length > 0) add(primary, `positions of ${of}`, 1);
+    for (const [index, replica] of replicas.entries())
+      add(replica, `replica ${index + 1} of ${of}`, options.poolMax + 1);
+  };
+  addReplicas(topology.main, topology.replicas, "main");
+  for (const { id, primary, replicas } of topology.shards.values())
+    if (replicas !== topology.replicas) addReplicas(primary, replicas, `shard ${id}`);
   // Main as a shard shares main's pool.
   for (const shard of topology.shards.values())
     if (!shard.isMain) add(shard.primary, `shard ${shard.id}`, options.poolMax);

@@ -8,7 +8,27 @@ import { TesseraeError } from "../base/errors.ts";
 /** What the topology needs to know of a database: an engine fits. */
 export interface TopologyTarget {
   readonly name: string;
-  readonly address: { readonly identity: string; readonly server: string; readonly display: string };
+  readonly address: PlaceAddress & {
+    readonly display: string;
+    /** Each host of a list in which the primary is found; undefined for one host. */
+    readonly hosts?: readonly PlaceAddress[] | undefined;
+  };
+}
+
+interface PlaceAddress {
+  readonly identity: string;
+  readonly server: string;
+}
+
+/** Every place that a target may be found at. */
+export function placesOf({ address }: TopologyTarget): readonly PlaceAddress[] {
+  return address.hosts ?? [address];
+}
+
+/** Servers that replicate hold the same database: two targets with one host in common are one, in whatever order and with whatever others. */
+function sharesPlace(one: TopologyTarget, other: TopologyTarget): boolean {
+  const identities = new Set(placesOf(one).map(({ identity }) => identity));
+  return placesOf(other).some(({ identity }) => identities.has(identity));
 }
 
 /** A target, or its URL. */
@@ -95,7 +115,7 @@ export function parseTopology<T extends TopologyTarget>(
   const shards = poorMans.federation
     ? new Map([[1, Object.freeze({ id: 1, primary: main, replicas, isMain: true })]])
     : readShards(input.shards as ShardsInput<T>, main, target);
-  refuseTwins("replicas", [...replicas, main]);
+  refuseTwins("replicas", replicas, main);
   refuseTwins("tickets", tickets);
   return Object.freeze({ main, replicas, shards, tickets, poorMans });
 }
@@ -159,7 +179,6 @@ function readShards<T extends TopologyTarget>(
       { cluster: "shards" },
     );
   const shards = new Map<number, ShardTopology<T>>();
-  const places = new Map<string, number>();
   for (const [rawId, value] of entries) {
     const id = readShardId(rawId);
     if (shards.has(id))
@@ -169,10 +188,9 @@ function readShards<T extends TopologyTarget>(
         { cluster: "shards", shard: id },
       );
     const shard = readShard(id, value, main, target);
-    const twin = places.get(shard.primary.address.identity);
-    if (twin !== undefined) throw sameDatabase(twin, id, shard);
-    places.set(shard.primary.address.identity, id);
-    refuseTwins(`shards[${id}].replicas`, [...shard.replicas, shard.primary]);
+    const twin = [...shards.values()].find(({ primary }) => sharesPlace(primary, shard.primary));
+    if (twin !== undefined) throw sameDatabase(twin.id, id, shard);
+    refuseTwins(`shards[${id}].replicas`, shard.replicas, shard.primary);
     shards.set(id, shard);
   }
   return new Map([...shards].sort(([a], [b]) => a - b));
@@ -238,7 +256,7 @@ function readShard<T extends TopologyTarget>(
         target(entry, `${where}.replicas[${index}]`),
       )
     : [];
-  return Object.freeze({ id, primary, replicas, isMain: primary.address.identity === main.address.identity });
+  return Object.freeze({ id, primary, replicas, isMain: sharesPlace(primary, main) });
 }
 
 function sameDatabase<T extends TopologyTarget>(
@@ -260,9 +278,18 @@ function sameDatabase<T extends TopologyTarget>(
       );
 }
 
-function refuseTwins(where: string, targets: readonly TopologyTarget[]): void {
-  const seen = new Set<string>();
+/**
+ * Each of them is one server: a list of hosts is for a primary that is looked for. One of several hosts of the primary may be a replica, and is one until it is promoted.
+ */
+function refuseTwins(where: string, targets: readonly TopologyTarget[], primary?: TopologyTarget): void {
+  const seen = new Set(primary?.address.hosts === undefined ? [primary?.address.identity] : []);
   for (const { address } of targets) {
+    if (address.hosts !== undefined)
+      throw new TesseraeError(
+        "CONFIG_TARGET_INVALID",
+        `${where} names several hosts as one database (${address.display}). Give each server by itself: only a primary is looked for in a list.`,
+        { cluster: where },
+      );
     if (seen.has(address.identity))
       throw new TesseraeError(
         "CONFIG_SAME_DATABASE",

@@ -20,8 +20,7 @@ describe("parseServerUrl", () => {
     const url = parseServerUrl("mysql://app:s%40cret@DB-Main:3307/dots?ssl=true&x=1%202", MYSQL);
     expect(url).toEqual({
       scheme: "mysql",
-      host: "db-main",
-      port: 3307,
+      hosts: [{ host: "db-main", port: 3307 }],
       user: "app",
       password: "s@cret",
       database: "dots",
@@ -35,12 +34,26 @@ describe("parseServerUrl", () => {
   it("fills the port and leaves out what is not there", () => {
     const url = parseServerUrl("mariadb://[::1]", MYSQL);
     expect(url).toMatchObject({
-      host: "::1",
-      port: 3306,
+      hosts: [{ host: "::1", port: 3306 }],
       user: undefined,
       password: undefined,
       database: undefined,
     });
+  });
+
+  it("reads several hosts, each with its own port", () => {
+    const url = parseServerUrl("mysql://app:a,b@DB-1:3307,db-2,[::1]:99/dots?ssl=true", MYSQL);
+    expect(url).toMatchObject({
+      hosts: [
+        { host: "db-1", port: 3307 },
+        { host: "db-2", port: 3306 },
+        { host: "::1", port: 99 },
+      ],
+      user: "app",
+      password: "a,b",
+      database: "dots",
+    });
+    expect(() => parseServerUrl("mysql://db-1,/dots", MYSQL)).toThrow("is not of the form");
   });
 
   it("takes a plain secret, or a whole URL, from the environment", () => {
@@ -48,8 +61,7 @@ describe("parseServerUrl", () => {
     expect(parseServerUrl("mysql://app:${SECRET}@h/d", MYSQL, { SECRET: secret }).password).toBe(secret);
     expect(parseServerUrl("${URL}", MYSQL, { URL: "mysql://a:b%40@h/d" }).password).toBe("b@");
     expect(parseServerUrl("mysql://a@${HOST}/d", MYSQL, { HOST: "db:99" })).toMatchObject({
-      host: "db",
-      port: 99,
+      hosts: [{ host: "db", port: 99 }],
     });
   });
 
@@ -96,16 +108,14 @@ describe("serverAddress", () => {
   it("identifies by host, port and database, and shows no password", () => {
     const first = serverAddress({
       scheme: "mysql",
-      host: "Db",
-      port: 1,
+      hosts: [{ host: "Db", port: 1 }],
       user: "a",
       password: "hush",
       database: "d",
     });
     const second = serverAddress({
       scheme: "mysql",
-      host: "db",
-      port: 1,
+      hosts: [{ host: "db", port: 1 }],
       user: "b",
       password: undefined,
       database: "d",
@@ -115,9 +125,32 @@ describe("serverAddress", () => {
     expect(second.display).toBe("mysql://b@db:1/d");
   });
 
+  it("identifies a list by its hosts, in any order", () => {
+    const of = (...names: string[]) =>
+      serverAddress({
+        scheme: "mysql",
+        hosts: names.map((host) => ({ host, port: 1 })),
+        user: "a",
+        password: "hush",
+        database: "d",
+      });
+    expect(of("b", "A").identity).toBe(of("a", "b").identity);
+    expect(of("b", "a").hosts).toEqual(
+      [of("a"), of("b")].map(({ identity, server }) => ({ identity, server })),
+    );
+    expect(of("b", "a").display).toBe("mysql://a:***@b:1,a:1/d");
+    expect(of("a").hosts).toBeUndefined();
+  });
+
   it("knows the names of this machine as one", () => {
     const at = (host: string) =>
-      serverAddress({ scheme: "mysql", host, port: 1, user: undefined, password: undefined, database: "d" });
+      serverAddress({
+        scheme: "mysql",
+        hosts: [{ host, port: 1 }],
+        user: undefined,
+        password: undefined,
+        database: "d",
+      });
     expect(at("127.0.0.1").identity).toBe(at("localhost").identity);
     expect(at("::1").display).toBe("mysql://[::1]:1/d");
   });

@@ -81,7 +81,7 @@ export function observedEngine(engine: Engine, name: string, observer: Observer)
     dialect,
     address,
     control: () => observedEngine(engine.control(), "control", observer),
-    open: (options) => observedDatabase(engine.open(options), name, observer),
+    open: (options, failover) => observedDatabase(engine.open(options, failover), name, observer),
   };
 }
 

@@ -1,6 +1,14 @@
 /** The factory of the MariaDB and MySQL engine. */
-import { serverAddress } from "../address.ts";
-import type { Database, DatabaseAddress, Engine, PoolOptions } from "../contract.ts";
+import { serverAddress, showHost } from "../address.ts";
+import type {
+  Database,
+  DatabaseAddress,
+  Engine,
+  FailoverOptions,
+  PoolOptions,
+  PoolWatch,
+} from "../contract.ts";
+import { openOnPrimary } from "../failover.ts";
 import { mysqlDialect } from "./dialect.ts";
 import { loadDriver } from "./driver.ts";
 import { type MysqlOptions, type MysqlSettings, readSettings } from "./options.ts";
@@ -13,6 +21,8 @@ export type { MysqlOptions, MysqlTlsOptions } from "./options.ts";
  * the driver `mysql2` (`npm install mysql2`; DRIVER_MISSING without it). In a URL, `ssl` (`true`), `ssl-mode` (`REQUIRED`, `VERIFY_CA`, `VERIFY_IDENTITY`), `ssl-ca`,
  * `ssl-cert`, `ssl-key` (files), `socketPath`, `lockTimeoutMs` and `idleInTransactionTimeoutMs` are known. CONFIG_INVALID when an option or the URL is not of the
  * expected form, CONFIG_ENV_MISSING when `${NAME}` is not set.
+ *
+ * Several hosts, `mysql://app@db-1,db-2/dots`, are servers that replicate: the library works on the one that takes writes, and follows it when another one is promoted.
  *
  * On MySQL there is no RETURNING and no limit of idle transactions.
  *
@@ -36,8 +46,8 @@ class MysqlEngine implements Engine {
 
   constructor(target: string | MysqlOptions) {
     this.#settings = readSettings(target);
-    const { host, port, user, password, database } = this.#settings;
-    this.address = serverAddress({ scheme: "mysql", host, port, user, password, database });
+    const { hosts, user, password, database } = this.#settings;
+    this.address = serverAddress({ scheme: "mysql", hosts, user, password, database });
   }
 
   /** Control state shares the database, on connections of its own: each `open` is a pool for itself. */
@@ -45,7 +55,12 @@ class MysqlEngine implements Engine {
     return this;
   }
 
-  open(options: PoolOptions): Database {
-    return new MysqlDatabase(this, this.#settings, loadDriver, options);
+  open(options: PoolOptions, failover?: FailoverOptions): Database {
+    const servers = this.#settings.hosts.map((host) => ({
+      name: showHost(host),
+      open: (pool: PoolOptions, watch?: PoolWatch) =>
+        new MysqlDatabase(this, { settings: this.#settings, host, load: loadDriver, watch }, pool),
+    }));
+    return openOnPrimary(this, servers, options, failover);
   }
 }

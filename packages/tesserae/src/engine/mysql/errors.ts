@@ -117,6 +117,11 @@ export function isConnectionLimit(error: unknown): boolean {
   return isServerError(error) && TOO_MANY_CONNECTIONS.has(error.errno);
 }
 
+/** What a statement on a connection that is given up ends with. */
+export class LostError extends Error {
+  readonly code = "PROTOCOL_CONNECTION_LOST";
+}
+
 /** mysql2 refuses a value before anything is sent. */
 function isUsage(error: unknown): boolean {
   return error instanceof TypeError || error instanceof RangeError;

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { SslOptions } from "mysql2";
 import { TesseraeError } from "../../base/errors.ts";
-import { expandEnvironment, readUrlOptions, type UrlForm } from "../address.ts";
+import { expandEnvironment, type HostAndPort, readHosts, readUrlOptions, type UrlForm } from "../address.ts";
 import { BINARY_COLLATION } from "./ddl.ts";
 
 /** As Node's `tls.connect` has them. `verifyIdentity` (default true): the certificate must name the host, too. */
@@ -22,6 +22,8 @@ export interface MysqlOptions {
   readonly host?: string;
   /** Default 3306. */
   readonly port?: number;
+  /** Instead of host and port: servers that replicate. The one that takes writes is found, and found again after a failover. */
+  readonly hosts?: readonly { readonly host: string; readonly port?: number }[];
   /** A Unix socket, instead of host and port. */
   readonly socketPath?: string;
   readonly user?: string;
@@ -36,13 +38,12 @@ export interface MysqlOptions {
 }
 
 export interface MysqlSettings {
-  readonly host: string;
-  readonly port: number;
+  readonly hosts: readonly HostAndPort[];
   readonly user: string | undefined;
   readonly password: string | undefined;
   readonly database: string;
-  /** mysql2's connection options. Not by mysql2's type: who uses another engine has no mysql2 to read its declarations. */
-  readonly driver: Readonly<Record<string, unknown>>;
+  /** mysql2's connection options for one of the hosts. Not by mysql2's type: who uses another engine has no mysql2 to read its declarations. */
+  driver(host: HostAndPort): Readonly<Record<string, unknown>>;
   /** What each new connection runs first. */
   readonly sessionSql: string;
 }
@@ -65,30 +66,29 @@ function invalid(problem: string): TesseraeError {
 
 export function readSettings(target: string | MysqlOptions): MysqlSettings {
   const options = typeof target === "string" ? fromUrl(target) : expandOptions(target);
-  const { host = "localhost", port = PORT, user, password, database, socketPath } = options;
-  if (typeof host !== "string" || host === "") throw invalid("host is a host name or an address");
-  if (!Number.isInteger(port) || port < 1 || port > 65_535)
-    throw invalid("port is a whole number from 1 to 65535");
+  const { user, password, database, socketPath } = options;
+  const hosts = readHosts(options, PORT, invalid);
+  if (socketPath !== undefined && options.hosts !== undefined)
+    throw invalid("socketPath stands beside hosts; a socket leads to one server");
   if (typeof database !== "string" || database === "")
     throw invalid("database is missing: name the database to connect to");
   for (const [name, value] of Object.entries({ user, password, socketPath })) {
     if (value !== undefined && typeof value !== "string") throw invalid(`${name} is text`);
   }
   return {
-    host: socketPath ?? host,
-    port,
+    hosts: hosts.map(({ host, port }) => ({ host: socketPath ?? host, port })),
     user,
     password,
     database,
-    driver: driverConfig(options, host, port),
+    driver: driverConfig(options),
     sessionSql: sessionSql(options),
   };
 }
 
-function driverConfig(options: MysqlOptions, host: string, port: number): MysqlSettings["driver"] {
+function driverConfig(options: MysqlOptions): MysqlSettings["driver"] {
   const { user, password, database, socketPath } = options;
   const ssl = tlsConfig(options.tls ?? false);
-  return {
+  return ({ host, port }) => ({
     ...(socketPath === undefined ? { host, port } : { socketPath }),
     database,
     ...(user === undefined ? {} : { user }),
@@ -101,7 +101,7 @@ function driverConfig(options: MysqlOptions, host: string, port: number): MysqlS
     timezone: "Z",
     flags: ["-LOCAL_FILES"],
     connectAttributes: { program_name: "tesserae" },
-  };
+  });
 }
 
 function tlsConfig(tls: boolean | MysqlTlsOptions): SslOptions | undefined {

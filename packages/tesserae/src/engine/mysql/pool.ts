@@ -2,10 +2,11 @@
  * The pool of one database: mysql2's, with a limit to the wait for a connection and a way out of the queue. mysql2 has no way to take a
  * caller out of its queue: a connection that comes for one who left goes back at once.
  */
+import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Pool, PoolConnection } from "mysql2";
 import { TesseraeError } from "../../base/errors.ts";
-import { redactUrl } from "../address.ts";
+import { type HostAndPort, redactUrl } from "../address.ts";
 import type {
   AcquireOptions,
   Connection,
@@ -14,17 +15,27 @@ import type {
   EngineResult,
   PoolOptions,
   PoolStats,
+  PoolWatch,
   Statement,
 } from "../contract.ts";
+import { readOnlyError } from "../failover-errors.ts";
 import { type ConnectionOwner, MysqlConnection } from "./connection.ts";
 import type { Driver, DriverConfig } from "./driver.ts";
-import { isConnectionLimit } from "./errors.ts";
+import { isConnectionLimit, LostError } from "./errors.ts";
 import type { MysqlSettings } from "./options.ts";
 import { MysqlSession } from "./session.ts";
 
 const CLOSE_TIMEOUT_MS = 10_000;
 /** A server that does not answer the farewell is left without it. */
 const FAREWELL_MS = 1_000;
+
+/** Where the pool's connections lead, and who looks after them. */
+export interface MysqlServer {
+  readonly settings: MysqlSettings;
+  readonly host: HostAndPort;
+  readonly load: () => Promise<Driver>;
+  readonly watch: PoolWatch | undefined;
+}
 
 /** One of the two, once. */
 type Taken = (error: unknown, session?: MysqlSession) => void;
@@ -34,6 +45,7 @@ export class MysqlDatabase implements Database, ConnectionOwner {
   readonly #settings: MysqlSettings;
   readonly #config: DriverConfig;
   readonly #load: () => Promise<Driver>;
+  readonly #watch: PoolWatch | undefined;
   readonly #options: PoolOptions;
   /** Every connection that is set up, in use or not. */
   readonly #sessions = new Map<PoolConnection, MysqlSession>();
@@ -45,11 +57,12 @@ export class MysqlDatabase implements Database, ConnectionOwner {
   #closing: Promise<void> | undefined;
   #drained: () => void = () => {};
 
-  constructor(engine: Engine, settings: MysqlSettings, load: () => Promise<Driver>, options: PoolOptions) {
+  constructor(engine: Engine, { settings, host, load, watch }: MysqlServer, options: PoolOptions) {
     this.engine = engine;
     this.#settings = settings;
+    this.#watch = watch;
     this.#config = {
-      ...settings.driver,
+      ...settings.driver(host),
       connectTimeout: options.connectTimeoutMs,
       maxPreparedStatements: options.statementCacheEntries,
     };
@@ -153,7 +166,7 @@ export class MysqlDatabase implements Database, ConnectionOwner {
     // Without a listener the loss of an idle connection would end the process.
     const lost = () => this.#forget(session);
     client.on("error", lost).on("end", lost);
-    session.start({ sql: this.#settings.sessionSql, parameters: [], prepare: false }, (error) => {
+    const ready = (error: Error | null) => {
       if (session.broken || error !== null) {
         client.destroy();
         this.#arrived(error, undefined, done);
@@ -161,6 +174,17 @@ export class MysqlDatabase implements Database, ConnectionOwner {
       }
       this.#sessions.set(client, session);
       this.#arrived(null, session, done);
+    };
+    session.start({ sql: this.#settings.sessionSql, parameters: [], prepare: false }, (error) => {
+      if (this.#watch === undefined || session.broken || error !== null) ready(error);
+      else this.#checkWritable(this.#watch, session, ready);
+    });
+  }
+
+  #checkWritable({ statusSql }: PoolWatch, session: MysqlSession, done: (error: Error | null) => void): void {
+    session.start({ sql: statusSql, parameters: [], prepare: false }, (error, result) => {
+      const refused = error === null && Number(result?.rows[0]?.writable) !== 1;
+      done(refused ? readOnlyError(this.engine.address.display) : error);
     });
   }
 
@@ -210,11 +234,14 @@ export class MysqlDatabase implements Database, ConnectionOwner {
     this.#forget(session);
     this.#notInUse(session);
     session.client.destroy();
+    // mysql2 leaves a statement under way without an answer for good, unless its socket has an error.
+    const { stream } = session.client as unknown as { readonly stream: Socket };
+    stream.destroy(new LostError("The connection was closed while the statement ran."));
   }
 
   #forget(session: MysqlSession): void {
     session.broken = true;
-    this.#sessions.delete(session.client);
+    if (this.#sessions.delete(session.client)) this.#watch?.suspect();
   }
 
   #notInUse(session: MysqlSession): void {
@@ -264,6 +291,7 @@ export class MysqlDatabase implements Database, ConnectionOwner {
   }
 
   #connectError(error: Error | null): TesseraeError {
+    if (error instanceof TesseraeError) return error;
     const { code: given, message = "" } = (error ?? {}) as Partial<NodeJS.ErrnoException>;
     const code = isConnectionLimit(error) ? "CONNECTION_LIMIT" : "CONNECT_FAILED";
     return new TesseraeError(

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FieldPacket } from "mysql2";
 import type { RawRow, Statement } from "../contract.ts";
-import { isFatal } from "./errors.ts";
+import { isFatal, LostError } from "./errors.ts";
 import { convertRows } from "./raw-rows.ts";
 import type { MysqlSession } from "./session.ts";
 
@@ -78,8 +78,4 @@ export async function* streamChunks(
       session.broken = true;
     }
   }
-}
-
-class LostError extends Error {
-  readonly code = "PROTOCOL_CONNECTION_LOST";
 }

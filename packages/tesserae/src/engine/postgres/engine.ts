@@ -1,8 +1,16 @@
 /** The factory of the PostgreSQL engine. */
-import { serverAddress } from "../address.ts";
-import type { Database, DatabaseAddress, Engine, PoolOptions } from "../contract.ts";
+import { serverAddress, showHost } from "../address.ts";
+import type {
+  Database,
+  DatabaseAddress,
+  Engine,
+  FailoverOptions,
+  PoolOptions,
+  PoolWatch,
+} from "../contract.ts";
+import { openOnPrimary } from "../failover.ts";
 import { postgresDialect } from "./dialect.ts";
-import { type DriverConfig, type PostgresOptions, readSettings } from "./options.ts";
+import { type PostgresOptions, type PostgresSettings, readSettings } from "./options.ts";
 import { PostgresDatabase } from "./pool.ts";
 
 export type { PostgresOptions } from "./options.ts";
@@ -12,6 +20,8 @@ export type { PostgresOptions } from "./options.ts";
  * without it), and for streams `pg-cursor`. In a URL, `sslmode` (`disable`, `require`, `verify-ca`, `verify-full`), `sslrootcert`, `sslcert`, `sslkey`, `schema`, `application_name`,
  * `statement_timeout`, `lock_timeout` and `idle_in_transaction_session_timeout` (ms) are known. CONFIG_INVALID when an option or the URL is not
  * of the expected form, CONFIG_ENV_MISSING when `${NAME}` is not set.
+ *
+ * Several hosts, `postgres://app@db-1,db-2/dots`, are servers that replicate: the library works on the one that takes writes, and follows it when another one is promoted.
  *
  * @example
  * ```ts
@@ -29,19 +39,27 @@ class PostgresEngine implements Engine {
   readonly name = "postgres";
   readonly dialect = postgresDialect;
   readonly address: DatabaseAddress;
-  readonly #client: DriverConfig;
+  readonly #settings: PostgresSettings;
 
   constructor(target: string | PostgresOptions) {
-    const { client, schema, ...location } = readSettings(target);
-    const address = serverAddress({ scheme: "postgres", ...location });
+    this.#settings = readSettings(target);
+    const { hosts, user, password, database, schema } = this.#settings;
+    const address = serverAddress({ scheme: "postgres", hosts, user, password, database });
     // Two schemas of one database are two places.
     const suffix = schema === undefined ? "" : `?schema=${encodeURIComponent(schema)}`;
     this.address = Object.freeze({
       ...address,
       identity: `${address.identity}${suffix}`,
       display: `${address.display}${suffix}`,
+      ...(address.hosts === undefined
+        ? {}
+        : {
+            hosts: address.hosts.map(({ identity, server }) => ({
+              identity: `${identity}${suffix}`,
+              server,
+            })),
+          }),
     });
-    this.#client = client;
   }
 
   /** Control state shares the database, on connections of its own: each `open` is a pool for itself. */
@@ -49,7 +67,12 @@ class PostgresEngine implements Engine {
     return this;
   }
 
-  open(options: PoolOptions): Database {
-    return new PostgresDatabase(this, this.#client, options);
+  open(options: PoolOptions, failover?: FailoverOptions): Database {
+    const servers = this.#settings.hosts.map((host) => ({
+      name: showHost(host),
+      open: (pool: PoolOptions, watch?: PoolWatch) =>
+        new PostgresDatabase(this, { ...this.#settings.client, ...host }, pool, watch),
+    }));
+    return openOnPrimary(this, servers, options, failover);
   }
 }

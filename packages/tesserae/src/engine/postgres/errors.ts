@@ -89,6 +89,11 @@ export function isStalePlan(error: ServerError): boolean {
   return error.code === "26000" || (error.code === "0A000" && error.routine === "RevalidateCachedQuery");
 }
 
+/** A write was refused: by the server, or because its transaction was begun read only. */
+export function isReadOnly(error: unknown): boolean {
+  return isServerError(error) && error.code === "25006";
+}
+
 function isCatalogueRace(error: ServerError): boolean {
   return error.code === "XX000" && /^tuple concurrently (updated|deleted)$/.test(error.message);
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "node:tls";
 import { TesseraeError } from "../../base/errors.ts";
-import { expandEnvironment, readUrlOptions, type UrlForm } from "../address.ts";
+import { expandEnvironment, type HostAndPort, readHosts, readUrlOptions, type UrlForm } from "../address.ts";
 import { quoteIdentifier } from "./ddl.ts";
 import { MARKER, type Pooler, type PoolerSettings, poolerSettings } from "./pooler.ts";
 
@@ -11,6 +11,8 @@ export interface PostgresOptions {
   readonly host?: string;
   /** Default 5432. */
   readonly port?: number;
+  /** Instead of host and port: servers that replicate. The one that takes writes is found, and found again after a failover. */
+  readonly hosts?: readonly { readonly host: string; readonly port?: number }[];
   readonly user?: string;
   readonly password?: string;
   readonly database: string;
@@ -45,14 +47,16 @@ export interface DriverConfig {
   readonly pooler?: PoolerSettings;
 }
 
+type ClientSettings = Omit<DriverConfig, "host" | "port">;
+
 export interface PostgresSettings {
-  readonly host: string;
-  readonly port: number;
+  readonly hosts: readonly HostAndPort[];
   readonly user: string | undefined;
   readonly password: string | undefined;
   readonly database: string;
   readonly schema: string | undefined;
-  readonly client: DriverConfig;
+  /** For any of the hosts. */
+  readonly client: ClientSettings;
 }
 
 const IDLE_IN_TRANSACTION_MS = 60_000;
@@ -66,10 +70,8 @@ function invalid(problem: string): TesseraeError {
 
 export function readSettings(target: string | PostgresOptions): PostgresSettings {
   const options = typeof target === "string" ? fromUrl(target) : expandOptions(target);
-  const { host = "localhost", port = PORT, user, password, database, schema, tls = false } = options;
-  if (typeof host !== "string" || host === "") throw invalid("host is a host name or the folder of a socket");
-  if (!Number.isInteger(port) || port < 1 || port > 65_535)
-    throw invalid("port is a whole number from 1 to 65535");
+  const { user, password, database, schema, tls = false } = options;
+  const hosts = readHosts(options, PORT, invalid);
   if (typeof database !== "string" || database === "")
     throw invalid("database is missing: name the database to connect to");
   for (const [name, value] of Object.entries({ user, password, schema })) {
@@ -78,10 +80,11 @@ export function readSettings(target: string | PostgresOptions): PostgresSettings
   if (schema === "") throw invalid("schema is empty");
   if (typeof tls !== "boolean" && (typeof tls !== "object" || tls === null))
     throw invalid("tls is true, false or TLS options");
-  return { host, port, user, password, database, schema, client: clientConfig(options, host, port) };
+  const client = clientConfig(options);
+  return { hosts, user, password, database, schema, client };
 }
 
-function clientConfig(options: PostgresOptions, host: string, port: number): DriverConfig {
+function clientConfig(options: PostgresOptions): ClientSettings {
   const { user, password, database, schema, tls = false, applicationName = "tesserae" } = options;
   const {
     idleInTransactionTimeoutMs = IDLE_IN_TRANSACTION_MS,
@@ -97,8 +100,6 @@ function clientConfig(options: PostgresOptions, host: string, port: number): Dri
       throw invalid(`${name} is a whole number of milliseconds`);
   }
   const config = {
-    host,
-    port,
     database,
     ...(user === undefined ? {} : { user }),
     ...(password === undefined ? {} : { password }),

@@ -14,14 +14,16 @@ import type {
   EngineResult,
   PoolOptions,
   PoolStats,
+  PoolWatch,
   Statement,
 } from "../contract.ts";
+import { readOnlyError } from "../failover-errors.ts";
 import { engineResult, readerOf } from "./codecs.ts";
 import { PostgresConnection } from "./connection.ts";
 import { loadDriver } from "./driver.ts";
 import { closedError, connectError, isLimit } from "./errors.ts";
 import type { DriverConfig } from "./options.ts";
-import { checkDirect, checkPooled, type PoolerSettings } from "./pooler.ts";
+import { ask, checkDirect, checkPooled, type PoolerSettings } from "./pooler.ts";
 import { PostgresSession } from "./session.ts";
 
 const CLOSE_TIMEOUT_MS = 10_000;
@@ -42,14 +44,16 @@ export class PostgresDatabase implements Database {
   readonly #config: ClientConfig;
   readonly #pooler: PoolerSettings | undefined;
   readonly #options: PoolOptions;
+  readonly #watch: PoolWatch | undefined;
   readonly #sessions = new Map<PoolClient, PostgresSession>();
   readonly #held = new Set<PostgresSession>();
   readonly #waiting = new Set<Reject>();
   #pool: Pool | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(engine: Engine, config: DriverConfig, options: PoolOptions) {
+  constructor(engine: Engine, config: DriverConfig, options: PoolOptions, watch?: PoolWatch) {
     this.engine = engine;
+    this.#watch = watch;
     const { pooler, ...client } = config;
     this.#pooler = pooler;
     this.#config = {
@@ -164,10 +168,11 @@ export class PostgresDatabase implements Database {
     // Without listeners the loss of a connection would end the process.
     pool.on("error", () => undefined);
     pool.on("connect", (client) => {
-      const session = new PostgresSession(client, statementCacheEntries);
+      const session = new PostgresSession(client, statementCacheEntries, () => this.#watch?.suspect());
       this.#sessions.set(client, session);
       client.on("error", () => {
         session.broken = true;
+        this.#watch?.suspect();
         this.#release(session, true);
       });
       client.once("end", () => this.#sessions.delete(client));
@@ -182,6 +187,9 @@ export class PostgresDatabase implements Database {
     if (this.#pooler !== undefined) await checkPooled(client, display, acquireTimeoutMs);
     else if ((await checkDirect(client, display, connectTimeoutMs)) === "other")
       this.#sessions.get(client)?.leaveNames();
+    if (this.#watch === undefined) return;
+    const { writable } = await ask(client, this.#watch.statusSql, connectTimeoutMs);
+    if (writable !== 1) throw readOnlyError(display);
   }
 
   /** Back to the pool, without an open transaction. Idempotent. */

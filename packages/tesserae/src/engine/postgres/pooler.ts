@@ -79,8 +79,7 @@ export function poolerSettings(
 type Answer = Readonly<Record<string, unknown>>;
 
 /** One statement on a connection that nobody else has yet, outside the session's memory of statements. */
-function ask(client: PoolClient, expressions: readonly string[], timeoutMs: number): Promise<Answer> {
-  const text = `select ${expressions.join(", ")}`;
+export function ask(client: PoolClient, text: string, timeoutMs: number): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const query = { text, values: [], queryMode: "extended", query_timeout: timeoutMs };
     client.query<Answer>(query, (error: Error | null | undefined, result) => {
@@ -101,10 +100,7 @@ export async function checkDirect(
 ): Promise<"direct" | "other"> {
   const { pid, marker } = await ask(
     client,
-    [
-      "pg_catalog.pg_backend_pid() as pid",
-      `coalesce(pg_catalog.current_setting('${MARKER}', true), '') as marker`,
-    ],
+    `select pg_catalog.pg_backend_pid() as pid, coalesce(pg_catalog.current_setting('${MARKER}', true), '') as marker`,
     timeoutMs,
   );
   if (pid === (client as unknown as { readonly processID: number }).processID) return "direct";
@@ -117,7 +113,7 @@ export async function checkPooled(client: PoolClient, display: string, timeoutMs
   const wanted = { ...POOLER_STARTUP, ...CODEC_SETTINGS };
   const names = Object.keys(wanted);
   const settings = names.map((name) => `pg_catalog.current_setting('${name}') as "${name}"`);
-  const answer = await ask(client, settings, timeoutMs).catch((error: Error) => {
+  const answer = await ask(client, `select ${settings.join(", ")}`, timeoutMs).catch((error: Error) => {
     throw error.message === READ_TIMEOUT ? poolerBusy(display, timeoutMs, error) : error;
   });
   const wrong = names.filter((name) => !fits(name, String(answer[name]), wanted[name] as string));

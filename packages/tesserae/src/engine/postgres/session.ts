@@ -8,7 +8,7 @@ import { LruMap } from "../../base/lru.ts";
 import type { RawRow, Statement } from "../contract.ts";
 import { valuesOf } from "./codecs.ts";
 import { loadDriver } from "./driver.ts";
-import { isFatal, isServerError, isSocketError, isStalePlan } from "./errors.ts";
+import { isFatal, isReadOnly, isServerError, isSocketError, isStalePlan } from "./errors.ts";
 
 /** `pg` keeps the text of every name to the end of its connection: after so many forgotten ones a connection is replaced. */
 const FORGOTTEN_MAX = 10_000;
@@ -28,8 +28,12 @@ export class PostgresSession {
   /** Names that the server is to forget before the next statement. */
   readonly #leaving: string[] = [];
 
-  constructor(client: PoolClient, statementCacheEntries: number) {
+  /** Called when the server ended the connection, or said that it takes no writes. */
+  readonly #suspect: () => void;
+
+  constructor(client: PoolClient, statementCacheEntries: number, suspect: () => void = () => {}) {
     this.client = client;
+    this.#suspect = suspect;
     this.ended = new Promise((resolve) => client.once("end", resolve));
     if (statementCacheEntries > 0)
       this.#names = new LruMap(statementCacheEntries, (_, name) => this.#leaving.push(name));
@@ -146,6 +150,7 @@ export class PostgresSession {
 
   #note(error: Error): void {
     if (isServerError(error) ? isFatal(error) : isSocketError(error)) this.broken = true;
+    if (this.broken || isReadOnly(error)) this.#suspect();
   }
 
   /** One by one: a name that the server does not have is an error, which ends a list. */
