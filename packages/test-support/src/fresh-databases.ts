@@ -3,6 +3,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findBinary } from "./binaries.ts";
+import { wantedPostgres } from "./postgres-versions.ts";
 import { removeFolder } from "./server-process.ts";
 import { SERVERS_PER_ENGINE, sharedServers } from "./shared-servers.ts";
 
@@ -65,6 +66,7 @@ export interface TestEngine {
 /** Why an engine cannot be tested here, or undefined when it can. */
 export function whyUnavailable(engine: EngineName): string | undefined {
   const only = process.env.TESSERAE_ENGINES;
+  if (wantedPostgres() !== undefined && engine !== "postgres") return `TESSERAE_POSTGRES=${wantedPostgres()}`;
   if (only !== undefined && !only.split(",").includes(engine)) return `TESSERAE_ENGINES=${only}`;
   if (engine === "mysql" && findBinary("mariadbd") === undefined) return "mariadbd is not installed";
   if (engine === "postgres" && findBinary("postgres") === undefined) return "postgres is not installed";
@@ -92,6 +94,8 @@ export function forEachEngine(define: (engine: TestEngine) => void): void {
     const engine: TestEngine = { name, databases: (count, options) => freshDatabases(name, count, options) };
     if (reason === undefined) {
       define(engine);
+    } else if (wantedPostgres() !== undefined && name !== "postgres") {
+      // A run for one version of PostgreSQL stands beside the run of everything.
     } else if (process.env.CI === "true") {
       throw new Error(
         `The engine ${name} cannot be tested: ${reason}. With CI=true no engine may be left out.`,
