@@ -67,12 +67,12 @@ export interface FederationConfig<S extends Schema = Schema> {
   readonly pool?: Partial<PoolOptions>;
   /** Connections of the reserved pool for directory and tickets. Default 4. */
   readonly controlConnectionsMax?: number;
+  /** How a primary is followed that another server takes over from: `waitMs` (5 000), `checkMs` (1 000). */
+  readonly failover?: Partial<FailoverOptions>;
   readonly directory?: DirectoryOptions;
   readonly ticketing?: TicketingOptions;
   /** What reads may see while their key moves: `lease` (default), at most `directory.leaseMs` after the move what was true before it; `strict`, never. */
   readonly consistency?: Consistency;
-  /** How a primary is followed that another server takes over from: `waitMs` (5 000), `checkMs` (1 000). */
-  readonly failover?: Partial<FailoverOptions>;
   readonly moves?: MovesOptions;
   readonly budget?: BudgetInput;
   /** Statements whose parameter and result types are remembered, for each engine. Default 2 000. */
@@ -103,10 +103,6 @@ export function poolOptions(given: Partial<PoolOptions> | undefined): PoolOption
   return options;
 }
 
-/** Every option of a configuration; a misspelt one is refused instead of ignored. */
-const OPTIONS: Readonly<Record<keyof FederationConfig, true>> = {
-  schema: true,
-  main: true,
 export function failoverOptions(given: Partial<FailoverOptions> | undefined): FailoverOptions {
   const options = { ...FAILOVER_DEFAULTS, ...given };
   const least: Readonly<Record<string, number>> = { waitMs: 0, checkMs: 10 } satisfies FailoverOptions;
@@ -126,6 +122,10 @@ export function failoverOptions(given: Partial<FailoverOptions> | undefined): Fa
   return options;
 }
 
+/** Every option of a configuration; a misspelt one is refused instead of ignored. */
+const OPTIONS: Readonly<Record<keyof FederationConfig, true>> = {
+  schema: true,
+  main: true,
   replicas: true,
   shards: true,
   tickets: true,
@@ -134,11 +134,11 @@ export function failoverOptions(given: Partial<FailoverOptions> | undefined): Fa
   placement: true,
   pool: true,
   controlConnectionsMax: true,
+  failover: true,
   directory: true,
   ticketing: true,
   consistency: true,
   moves: true,
-  failover: true,
   budget: true,
   statementPlansMax: true,
 };

@@ -115,21 +115,21 @@ export class Federation<S extends Schema = Schema> {
     checkConfig(config);
     const model = config.schema.model;
     const pool = poolOptions(config.pool);
+    const failover = failoverOptions(config.failover);
     this.#topology = parseTopology<Engine>(config, engineFromUrl);
     refuseWhatCannotRunYet(this.#topology);
     checkEngines(model, this.#topology);
     const controlConnectionsMax = config.controlConnectionsMax ?? CONTROL_CONNECTIONS_DEFAULT;
-    const failover = failoverOptions(config.failover);
     this.#budget = connectionBudget(this.#topology, {
       processes: config.budget?.processes ?? 1,
       poolMax: pool.connectionsMax,
       controlPoolMax: controlConnectionsMax,
       control: this.#topology.main.control(),
+      besidePool: ({ name }) => (name === "sqlite" ? 0 : 1),
       serverMax: config.budget?.serverConnectionsMax,
     });
     this.#databases = openDatabases(this.#topology, pool, controlConnectionsMax, failover);
     const { main, control, shards } = this.#databases;
-      besidePool: ({ name }) => (name === "sqlite" ? 0 : 1),
     const kits = new Kits(model, config.statementPlansMax ?? STATEMENT_PLANS_DEFAULT);
     const mainTarget: Target = {
       name: "main",
@@ -400,6 +400,7 @@ function openDatabases(
   topology: Topology<Engine>,
   pool: PoolOptions,
   controlConnectionsMax: number,
+  failover: FailoverOptions,
 ): Databases {
   const main = topology.main.open(pool, failover);
   const control = topology.main.control().open({ ...pool, connectionsMax: controlConnectionsMax }, failover);
@@ -411,7 +412,6 @@ function openDatabases(
   );
   return { main, control, shards };
 }
-  failover: FailoverOptions,
 
 interface HandleSources {
   readonly synchronizer: Synchronizer;

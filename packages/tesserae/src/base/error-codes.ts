@@ -148,14 +148,6 @@ const catalogue = {
     retryable: false,
     summary: "The function given to fed.prepare() executed a query instead of returning it.",
   },
-  QUERY_FAILED: { retryable: false, summary: "The database refused the statement." },
-  QUERY_OF_OTHER_SESSION: {
-    retryable: false,
-    summary: "A compiled query was executed in the session of another key or cluster.",
-  },
-  RANGE_INVALID: { retryable: false, summary: "A range of keys whose end is not above its beginning." },
-  RANGE_OVERLAP: {
-    retryable: false,
   PRIMARY_AMBIGUOUS: {
     retryable: false,
     summary: "More than one host of a database takes writes: which one is the primary, nobody can tell.",
@@ -164,6 +156,14 @@ const catalogue = {
     retryable: true,
     summary: "No host of a database takes writes, or none answers. Nothing was written.",
   },
+  QUERY_FAILED: { retryable: false, summary: "The database refused the statement." },
+  QUERY_OF_OTHER_SESSION: {
+    retryable: false,
+    summary: "A compiled query was executed in the session of another key or cluster.",
+  },
+  RANGE_INVALID: { retryable: false, summary: "A range of keys whose end is not above its beginning." },
+  RANGE_OVERLAP: {
+    retryable: false,
     summary: "A range of keys that overlaps another range, or holds keys that have a place of their own.",
   },
   RANGE_UNKNOWN: { retryable: false, summary: "There is no such range of keys." },
