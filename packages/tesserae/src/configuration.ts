@@ -13,9 +13,10 @@ import {
 import { mysql } from "./engine/mysql/engine.ts";
 import { postgres } from "./engine/postgres/engine.ts";
 import { sqlite } from "./engine/sqlite/engine.ts";
+import type { ReplicationOptions } from "./replicas/options.ts";
 import type { Schema } from "./schema/define-schema.ts";
 import type { Consistency } from "./session/following.ts";
-import type { TicketSequenceOptions } from "./tickets/sequences.ts";
+import type { TicketMode, TicketSequenceOptions } from "./tickets/sequences.ts";
 import type { PoorMansSwitches, ShardsInput, TargetInput } from "./topology/topology.ts";
 
 /** A chooser, or its class. */
@@ -29,8 +30,16 @@ export interface DirectoryOptions {
 }
 
 export interface TicketingOptions {
-  /** Ids that a process leases in one round trip. Default 1 000. */
+  /** `blocks` (default): ids are leased in advance and given from memory. `single`: each call is a round trip, and nothing is lost when a process ends. */
+  readonly mode?: TicketMode;
+  /** Ids of the smallest block that a process leases. Default 1 000. */
   readonly blockIds?: number;
+  /** Ids of the largest block: blocks grow while they are used up within 100 ms. Default 100 × `blockIds`. At most twice as many of a sequence are lost when a process ends. */
+  readonly blockIdsMax?: number;
+  /** How long a ticket server may take to answer before the next one is asked. Default 500 ms. */
+  readonly timeoutMs?: number;
+  /** What a process looks at before its first id of a sequence: the ticket servers and the ids in use (`full`, the default), or the servers alone (`counters`). */
+  readonly startCheck?: "full" | "counters";
   /** Sequences besides those of the schema's ticket columns, or bounds of those. */
   readonly sequences?: Readonly<Record<string, TicketSequenceOptions>>;
 }
@@ -55,6 +64,7 @@ export interface FederationConfig<S extends Schema = Schema> {
   readonly schema: S;
   /** A URL, or what `sqlite(…)`, `mysql(…)`, `postgres(…)` returns. `${NAME}` in a URL is taken from the environment. */
   readonly main: TargetInput<Engine>;
+  /** Servers that replicate main; a shard names its own beside its primary. */
   readonly replicas?: readonly TargetInput<Engine>[];
   readonly shards?: ShardsInput<Engine>;
   readonly tickets?: readonly TargetInput<Engine>[];
@@ -74,6 +84,7 @@ export interface FederationConfig<S extends Schema = Schema> {
   /** What reads may see while their key moves: `lease` (default), at most `directory.leaseMs` after the move what was true before it; `strict`, never. */
   readonly consistency?: Consistency;
   readonly moves?: MovesOptions;
+  readonly replication?: ReplicationOptions;
   readonly budget?: BudgetInput;
   /** Statements whose parameter and result types are remembered, for each engine. Default 2 000. */
   readonly statementPlansMax?: number;
@@ -139,9 +150,49 @@ const OPTIONS: Readonly<Record<keyof FederationConfig, true>> = {
   ticketing: true,
   consistency: true,
   moves: true,
+  replication: true,
   budget: true,
   statementPlansMax: true,
 };
+
+const TICKETING: Readonly<Record<keyof TicketingOptions, true>> = {
+  mode: true,
+  blockIds: true,
+  blockIdsMax: true,
+  timeoutMs: true,
+  startCheck: true,
+  sequences: true,
+};
+
+function checkTicketing(ticketing: TicketingOptions | undefined): void {
+  if (ticketing === undefined) return;
+  const unknown = Object.keys(ticketing).find((name) => !(name in TICKETING));
+  if (unknown !== undefined) {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `ticketing has an option "${unknown}", which does not exist. Known: ${Object.keys(TICKETING).join(", ")}.`,
+    );
+  }
+  const { mode, timeoutMs = 1, startCheck } = ticketing;
+  if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs >= 2 ** 31) {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `ticketing.timeoutMs is ${String(timeoutMs)}. Give a whole number of milliseconds, at least 1.`,
+    );
+  }
+  if (startCheck !== undefined && startCheck !== "full" && startCheck !== "counters") {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `ticketing.startCheck is ${JSON.stringify(startCheck)}. It is "full" or "counters".`,
+    );
+  }
+  if (mode !== undefined && mode !== "blocks" && mode !== "single") {
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `ticketing.mode is ${JSON.stringify(mode)}. It is "blocks" or "single".`,
+    );
+  }
+}
 
 const MOVES: Readonly<Record<keyof MovesOptions, true>> = { writeWaitMs: true, rerunTransactions: true };
 
@@ -178,6 +229,36 @@ function checkMoves(moves: MovesOptions | undefined): void {
   }
 }
 
+/** What each option of replication may be: words, or a whole number from so much on. */
+const REPLICATION: Readonly<Record<keyof ReplicationOptions, readonly string[] | number>> = {
+  maxLagMs: 1,
+  freshness: ["ownWrites", "none"],
+  freshnessWaitMs: 0,
+  fallback: ["primary", "error"],
+};
+
+function checkReplication(replication: ReplicationOptions | undefined): void {
+  for (const [name, value] of Object.entries(replication ?? {})) {
+    const allowed = REPLICATION[name as keyof ReplicationOptions];
+    if (allowed === undefined)
+      throw new TesseraeError(
+        "CONFIG_INVALID",
+        `replication has an option "${name}", which does not exist. Known: ${Object.keys(REPLICATION).join(", ")}.`,
+      );
+    if (value === undefined) continue;
+    const fits =
+      typeof allowed === "number"
+        ? Number.isInteger(value) && Number(value) >= allowed
+        : allowed.includes(value as string);
+    if (fits) continue;
+    const expected =
+      typeof allowed === "number"
+        ? `Give a whole number of milliseconds, at least ${allowed}.`
+        : `It is ${allowed.map((word) => JSON.stringify(word)).join(" or ")}.`;
+    throw new TesseraeError("CONFIG_INVALID", `replication.${name} is ${JSON.stringify(value)}. ${expected}`);
+  }
+}
+
 /** CONFIG_INVALID for what TypeScript would have refused: a schema that is none, and options that do not exist. */
 export function checkConfig(config: unknown): void {
   if (typeof config !== "object" || config === null) {
@@ -206,7 +287,9 @@ export function checkConfig(config: unknown): void {
       `placement is ${JSON.stringify(placement)}. It is "explicit" or "onFirstUse".`,
     );
   }
-  const { consistency, moves } = config as Partial<FederationConfig>;
+  const { consistency, moves, ticketing, replication } = config as Partial<FederationConfig>;
   checkConsistency(consistency);
   checkMoves(moves);
+  checkTicketing(ticketing);
+  checkReplication(replication);
 }

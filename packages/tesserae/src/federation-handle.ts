@@ -17,6 +17,7 @@ import {
   type PreparedParameters,
   PreparedQuery,
 } from "./session/prepared.ts";
+import { ReplicaRoutes } from "./session/replica-routes.ts";
 import { TenantSession } from "./session/sessions.ts";
 import type { TenantScope } from "./session/tenant-filter.ts";
 
@@ -77,7 +78,12 @@ export class FederationHandle<DB, Key extends KeyValue> {
     const known = sessions.get(cacheKey);
     if (known !== undefined) return known;
     const scope = this.#scopeOf(canonical, (value) => this.#isSameKey(value, cacheKey));
-    const session = new TenantSession<DB>(new KeyRoutes(this.#parts.routes, canonical, consistency), scope);
+    const { routes } = this.#parts;
+    const session = new TenantSession<DB>(
+      new KeyRoutes(routes, canonical, consistency),
+      scope,
+      () => new ReplicaRoutes(routes, canonical, consistency),
+    );
     sessions.set(cacheKey, session);
     return session;
   }

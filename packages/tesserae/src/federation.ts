@@ -27,23 +27,28 @@ import { FederationHandle } from "./federation-handle.ts";
 import { MOVE_INTERNALS, type MoveInternals } from "./move/move-internals.ts";
 import type { MoveOptions, MoveStatus } from "./move/move-status.ts";
 import { Moves } from "./move/moves.ts";
+import { openTickets } from "./open-tickets.ts";
 import { References } from "./references.ts";
+import type { Freshness } from "./replicas/freshness.ts";
+import type { ReplicaStatus } from "./replicas/replica-set.ts";
+import { Replicas } from "./replicas/replicas.ts";
 import type { Schema } from "./schema/define-schema.ts";
 import type { KeyValue } from "./schema/logical-type.ts";
 import { DEFAULT_FEDERATION, type FederationModel, type SchemaModel } from "./schema/model.ts";
 import type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";
-import { checkEngines, refuseWhatCannotRunYet } from "./schema-on-engines.ts";
+import { checkEngines, checkReplicas } from "./schema-on-engines.ts";
 import { MainBinding } from "./session/bindings.ts";
 import { DialectKit } from "./session/dialect-kit.ts";
 import { Following, type SessionOptions } from "./session/following.ts";
 import type { FederationRoutes, RouteAnswer, RouteSource } from "./session/key-routes.ts";
 import { openTransaction } from "./session/open-transaction.ts";
+import type { ReplicaTarget } from "./session/replica-routes.ts";
 import { openSession } from "./session/sessions.ts";
 import type { Readiness, Target } from "./session/target.ts";
 import { type ApplyResult, Synchronizer } from "./synchronizer/synchronizer.ts";
-import { ticketSequences } from "./tickets/sequences.ts";
-import { TableTicketSource } from "./tickets/ticket-source.ts";
-import { Tickets } from "./tickets/tickets.ts";
+import type { FederationTickets } from "./tickets/federation-tickets.ts";
+import { Ids } from "./tickets/ids.ts";
+import { SequenceCounters } from "./tickets/table-sequences.ts";
 import { connectionBudget, type ServerBudget } from "./topology/budget.ts";
 import { parseTopology, type Topology } from "./topology/topology.ts";
 
@@ -67,6 +72,8 @@ export interface FederationStatus {
     readonly isMain: boolean;
     readonly pool: PoolStats;
   }[];
+  /** Main's, and then the shards'. As they were when they were asked last: while nobody reads from them, nobody asks. */
+  readonly replicas: readonly ReplicaStatus[];
   /** Which clusters main plays. */
   readonly poorMans: Readonly<Record<"replicas" | "federation" | "tickets", boolean>>;
   /** Connections each server may see from all processes together. */
@@ -96,16 +103,21 @@ interface Databases {
 export class Federation<S extends Schema = Schema> {
   /** Global and reference tables, in main. */
   readonly main: Kysely<MainDatabase<S["$tables"]>>;
-  /** A replica of main, for plain selects that may lag behind. Without replicas in the configuration main plays it, with the same rules. */
+  /** The replicas of main, for plain selects that may lag behind. Without replicas in the configuration main plays them, with the same rules. */
   readonly replica: Kysely<MainDatabase<S["$tables"]>>;
   /** Ids that no other process is ever given. */
-  readonly tickets: Tickets;
+  readonly tickets: FederationTickets;
+  /** The ids of a table's column, by whatever its schema says. */
+  readonly ids: Ids<S["$tables"]>;
   /** `apply()` creates what the schema says, everywhere it belongs. */
   readonly schema: { apply(): Promise<ApplyResult> };
+  /** What a request or a job has written, so that its reads on replicas see it. */
+  readonly freshness: Freshness;
   /** `publish()` copies reference tables from main to the shards. */
   readonly references: References;
   readonly #topology: Topology<Engine>;
   readonly #databases: Databases;
+  readonly #replicas: Replicas;
   readonly #budget: readonly ServerBudget[];
   readonly #identities: ShardIdentities;
   // biome-ignore lint/suspicious/noExplicitAny: `in` gives each its own types.
@@ -117,7 +129,7 @@ export class Federation<S extends Schema = Schema> {
     const pool = poolOptions(config.pool);
     const failover = failoverOptions(config.failover);
     this.#topology = parseTopology<Engine>(config, engineFromUrl);
-    refuseWhatCannotRunYet(this.#topology);
+    checkReplicas(this.#topology);
     checkEngines(model, this.#topology);
     const controlConnectionsMax = config.controlConnectionsMax ?? CONTROL_CONNECTIONS_DEFAULT;
     this.#budget = connectionBudget(this.#topology, {
@@ -129,30 +141,44 @@ export class Federation<S extends Schema = Schema> {
       serverMax: config.budget?.serverConnectionsMax,
     });
     this.#databases = openDatabases(this.#topology, pool, controlConnectionsMax, failover);
-    const { main, control, shards } = this.#databases;
+    const { control, shards } = this.#databases;
+    const { replication } = config;
+    const replicas = new Replicas({ topology: this.#topology, pool, failover, replication });
+    this.#replicas = replicas;
+    this.freshness = replicas.freshness;
+    // What an application writes is noted for its reads on replicas; what a move writes is nobody's in particular.
+    const main = replicas.noting(undefined, this.#databases.main);
     const kits = new Kits(model, config.statementPlansMax ?? STATEMENT_PLANS_DEFAULT);
     const mainTarget: Target = {
       name: "main",
       isOnlyShard: false,
+      isReplica: false,
       database: main,
       kit: kits.of(main),
       place: { cluster: "main" },
       readiness: ALWAYS_READY,
     };
     this.main = openSession(new MainBinding(mainTarget, model, "main"));
-    this.replica = openSession(new MainBinding(mainTarget, model, "replicas"));
+    const readTarget = { ...mainTarget, isReplica: true, database: replicas.reading(undefined, main) };
+    this.replica = openSession(new MainBinding(readTarget, model, "replicas"));
     // A newer library may have laid the control tables out anew: nothing reads them before that is known.
     const gate = async () => void (await checkControlVersion(control));
     const store = new ControlStore(control, { cluster: "main" }, gate);
-    this.tickets = new Tickets({
-      source: new TableTicketSource(control, gate),
-      sequences: ticketSequences(model, config.ticketing?.sequences),
-      ticketBlockIds: config.ticketing?.blockIds,
+    const { tickets, growth } = openTickets({
+      config,
+      topology: this.#topology,
+      control,
+      gate,
+      pool,
+      connectionsMax: controlConnectionsMax,
+      beforeChange: refuseInTransaction,
     });
+    this.tickets = tickets;
+    this.ids = new Ids(model, this.tickets, new SequenceCounters(control, gate));
     const listed = [...this.#topology.shards.values()].map(({ id, isMain }) => ({
       id,
       isMain,
-      database: shards.get(id) as Database,
+      database: replicas.noting(id, shards.get(id) as Database),
     }));
     this.references = new References(model, main, listed, refuseInTransaction);
     const identities = new ShardIdentities({
@@ -168,17 +194,23 @@ export class Federation<S extends Schema = Schema> {
       mainControlTables: mainControlTables(model.federations.values()),
       identities,
     });
+    const applyTables = async () => {
+      if (await synchronizer.isComplete()) return synchronizer.apply();
+      await markSchemaChange(store, true);
+      try {
+        await refuseWhileMoving(handles.values());
+        return await synchronizer.apply();
+      } finally {
+        await markSchemaChange(store, false);
+      }
+    };
     this.schema = {
       async apply() {
         refuseInTransaction("schema.apply");
-        if (await synchronizer.isComplete()) return synchronizer.apply();
-        await markSchemaChange(store, true);
-        try {
-          await refuseWhileMoving(handles.values());
-          return await synchronizer.apply();
-        } finally {
-          await markSchemaChange(store, false);
-        }
+        await growth.refuseOthers();
+        const applied = await applyTables();
+        await growth.setUp();
+        return applied;
       },
     };
     this.#identities = identities;
@@ -186,6 +218,7 @@ export class Federation<S extends Schema = Schema> {
       synchronizer,
       schema: model,
       databases: this.#databases,
+      replicas,
       kits,
       control: store,
       isOnlyShard: this.#topology.poorMans.federation,
@@ -266,6 +299,7 @@ export class Federation<S extends Schema = Schema> {
         isMain,
         pool: (shards.get(id) as Database).stats,
       })),
+      replicas: this.#replicas.status(),
       poorMans: this.#topology.poorMans,
       budget: this.#budget,
       federations: [...this.#handles.keys()],
@@ -275,9 +309,10 @@ export class Federation<S extends Schema = Schema> {
   /** Asks every database for an answer. Never rejects for one that is down: its probe says why. */
   async probe(): Promise<DatabaseProbe[]> {
     const { main, control, shards } = this.#databases;
-    const [onMain, onControl, ...onShards] = await Promise.all([
+    const [onMain, onControl, onReplicas, ...onShards] = await Promise.all([
       probeDatabase("main", main),
       probeDatabase("control", control),
+      this.#replicas.probe(),
       ...[...shards].map(([id, database]) => this.#probeShard(id, database)),
     ]);
     const counts = onControl.error === undefined ? await this.#countTenants() : undefined;
@@ -288,6 +323,7 @@ export class Federation<S extends Schema = Schema> {
       onMain,
       onControl,
       ...onShards.map((probe, index) => ({ ...probe, tenants: countOf(probe, ids[index] as number) })),
+      ...onReplicas.map((probe) => ({ ...probe, tenants: undefined })),
     ];
   }
 
@@ -304,7 +340,9 @@ export class Federation<S extends Schema = Schema> {
   /** Waits for work under way, then closes every connection. Idempotent; afterwards every call is refused with CLOSED. */
   async close(): Promise<void> {
     await Promise.all([...this.#handles.values()].map(({ moves }) => moves.close()));
+    await this.ids.close();
     await this.tickets.close();
+    await this.#replicas.close();
     const { main, control, shards } = this.#databases;
     await Promise.all([...new Set([main, ...shards.values()])].map((database) => database.close()));
     await control.close();
@@ -417,6 +455,7 @@ interface HandleSources {
   readonly synchronizer: Synchronizer;
   readonly schema: SchemaModel;
   readonly databases: Databases;
+  readonly replicas: Replicas;
   readonly kits: Kits;
   readonly control: ControlStore;
   readonly isOnlyShard: boolean;
@@ -425,7 +464,7 @@ interface HandleSources {
 
 function openHandles<S extends Schema>(
   config: FederationConfig<S>,
-  { synchronizer, schema, databases, kits, control, isOnlyShard, identities }: HandleSources,
+  { synchronizer, schema, databases, replicas, kits, control, isOnlyShard, identities }: HandleSources,
 ): Map<string, FederationHandle<unknown, KeyValue>> {
   const feed = new ChangeFeed({ control, leaseMs: config.directory?.leaseMs });
   const shards = new Map<number, Target>(
@@ -434,11 +473,18 @@ function openHandles<S extends Schema>(
       {
         name: `shard ${id}` as const,
         isOnlyShard,
-        database,
+        isReplica: false,
+        database: replicas.noting(id, database),
         kit: kits.of(database),
         place: { cluster: "shards", shard: id },
         readiness: new ShardReadiness(() => identities.verify(id)),
       },
+    ]),
+  );
+  const readTargets = new Map<Target, ReplicaTarget>(
+    [...shards].map(([id, target]) => [
+      target,
+      { ...target, isReplica: true, database: replicas.reading(id, target.database) },
     ]),
   );
   const open = (federation: FederationModel) => {
@@ -487,6 +533,7 @@ function openHandles<S extends Schema>(
       show: (key) => directory.codec.show(key),
       toText: (key) => directory.codec.toText(key),
       shards,
+      replicas: readTargets,
       kit: ([...shards.values()][0] as Target).kit,
       following: new Following({
         federation,

@@ -33,6 +33,10 @@ export type {
   MoveTarget,
 } from "./move/move-status.ts";
 export type { ListMovesOptions, Moves, ResumeMovesOptions } from "./move/moves.ts";
+export type { Freshness, FreshnessOptions } from "./replicas/freshness.ts";
+export type { ReplicaState } from "./replicas/member.ts";
+export type { ReplicationOptions } from "./replicas/options.ts";
+export type { ReplicaStatus } from "./replicas/replica-set.ts";
 export {
   bigint,
   boolean,
@@ -43,6 +47,7 @@ export {
   double,
   int,
   json,
+  type TableSequenceOptions,
   text,
   timestamp,
   uuid,
@@ -56,7 +61,8 @@ export type { PreparedQuery } from "./session/prepared.ts";
 export type { TenantSession } from "./session/sessions.ts";
 export { typed } from "./session/typed-expression.ts";
 export type { ApplyResult } from "./synchronizer/synchronizer.ts";
-export type { TicketSequenceOptions } from "./tickets/sequences.ts";
+export type { IdOptions, Ids } from "./tickets/ids.ts";
+export type { TicketMode, TicketSequenceOptions } from "./tickets/sequences.ts";
 export type { Tickets } from "./tickets/tickets.ts";
 export { uuidv7 } from "./tickets/uuidv7.ts";
 export { shardsFromLists } from "./topology/server-lists.ts";

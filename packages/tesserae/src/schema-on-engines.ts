@@ -28,16 +28,32 @@ function changesRows(action: string): boolean {
   return action === "cascade" || action === "set null";
 }
 
-/** Clusters that the configuration may describe but this version does not run: refused, so that nobody believes that they are in use. */
-export function refuseWhatCannotRunYet(topology: Topology<Engine>): void {
-  const replicas =
-    topology.replicas.length +
-    [...topology.shards.values()].reduce((sum, shard) => sum + shard.replicas.length, 0);
-  const cluster = replicas > 0 ? "replicas" : topology.tickets.length > 0 ? "tickets" : undefined;
-  if (cluster === undefined) return;
-  throw new TesseraeError(
-    "CONFIG_NOT_AVAILABLE",
-    `This version reads a ${cluster} block but does not use it yet: main plays the ${cluster}. Leave the block out.`,
-    { cluster },
-  );
+/** CONFIG_REPLICA for a replica that can be none: its engine knows no replication, or is not its primary's. */
+export function checkReplicas(topology: Topology<Engine>): void {
+  checkReplicasOf("main", topology.main, topology.replicas, undefined);
+  for (const { id, primary, replicas } of topology.shards.values())
+    checkReplicasOf(`shard ${id}`, primary, replicas, id);
+}
+
+function checkReplicasOf(
+  of: string,
+  primary: Engine,
+  replicas: readonly Engine[],
+  shard: number | undefined,
+): void {
+  const place = { cluster: "replicas", shard };
+  for (const { name, address, dialect } of replicas) {
+    if (name !== primary.name)
+      throw new TesseraeError(
+        "CONFIG_REPLICA",
+        `${address.display} is listed as a replica of ${of}, but runs on ${name}, and ${of} on ${primary.name}. A replica is a copy that the primary's own engine keeps: list servers of the same engine.`,
+        place,
+      );
+    if (dialect.replication === undefined)
+      throw new TesseraeError(
+        "CONFIG_REPLICA",
+        `${address.display} is listed as a replica of ${of}, but ${name} has no replication. Leave the block out: ${of} answers the reads of its replicas then.`,
+        place,
+      );
+  }
 }

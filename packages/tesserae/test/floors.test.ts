@@ -14,6 +14,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   engine: 3,
   directory: 4,
   tickets: 4,
+  replicas: 4,
   session: 5,
   "fan-out": 6,
   synchronizer: 6,

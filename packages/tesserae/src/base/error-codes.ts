@@ -41,6 +41,10 @@ const catalogue = {
     summary: "A cluster that this version parses but cannot run yet.",
   },
   CONFIG_SAME_DATABASE: { retryable: false, summary: "A cluster names the same database twice." },
+  CONFIG_REPLICA: {
+    retryable: false,
+    summary: "A replica whose engine has no replication, or is not its primary's.",
+  },
   CONFIG_SHARD_DUPLICATE: { retryable: false, summary: "Two shards have the same id." },
   CONFIG_SHARD_ID: {
     retryable: false,
@@ -73,6 +77,10 @@ const catalogue = {
   FEDERATION_UNKNOWN: {
     retryable: false,
     summary: "A federation that the schema does not define, or none named where it defines several.",
+  },
+  FRESHNESS_TOKEN_INVALID: {
+    retryable: false,
+    summary: "A freshness token that is none: it was cut or changed on its way.",
   },
   GUARD_REFUSED: {
     retryable: true,
@@ -173,6 +181,14 @@ const catalogue = {
     summary: "What was read may be out of date, because its key moved to another shard meanwhile.",
   },
   REFERENCE_READ_ONLY: { retryable: false, summary: "A write of a reference table on a shard." },
+  REPLICAS_UNAVAILABLE: {
+    retryable: true,
+    summary: "No replica can be read, and the configuration says that the primary is not to be asked.",
+  },
+  REPLICA_LOST: {
+    retryable: true,
+    summary: "A replica was lost in the midst of a stream, or of a transaction that had read there.",
+  },
   REPLICA_READ_ONLY: {
     retryable: false,
     summary: "A statement other than a plain select was sent to a replica.",
@@ -293,10 +309,31 @@ const catalogue = {
     retryable: false,
     summary: "The key still has rows, and its removal was not asked to delete them.",
   },
+  TICKETS_MOVED: {
+    retryable: false,
+    summary: "Ids come from ticket servers that this process's configuration does not name.",
+  },
+  TICKETS_UNAVAILABLE: { retryable: true, summary: "No ticket server gives ids now. Nothing was written." },
+  TICKET_COUNTER_BEHIND: {
+    retryable: false,
+    summary: "A ticket counter is behind an id that is in use, or that it gave before.",
+  },
+  TICKET_OFFSET: {
+    retryable: false,
+    summary: "Two ticket servers have the same offset, or one gives ids that are another's.",
+  },
   TICKET_SEQUENCE_EXHAUSTED: { retryable: false, summary: "A ticket sequence has given its last id." },
   TICKET_SEQUENCE_UNKNOWN: {
     retryable: false,
     summary: "A ticket sequence that neither the schema nor the options name.",
+  },
+  TICKET_SERVER_IDENTITY: {
+    retryable: false,
+    summary: "A database is not the ticket server that the configuration says it is.",
+  },
+  TICKET_STEP: {
+    retryable: false,
+    summary: "The step of the ticket servers does not match their number.",
   },
   TICKET_UNSAFE: {
     retryable: false,

@@ -11,7 +11,7 @@ import type { DialectAdapter, QueryCompiler } from "kysely";
 import type { ErrorCode } from "../base/error-codes.ts";
 import type { GuardReason } from "../base/errors.ts";
 import type { KeyValue, LogicalType } from "../schema/logical-type.ts";
-import type { FederationModel, ForeignKeyModel, TableModel } from "../schema/model.ts";
+import type { ColumnModel, FederationModel, ForeignKeyModel, TableModel } from "../schema/model.ts";
 
 export type { GuardReason };
 
@@ -73,6 +73,8 @@ export interface Engine {
   readonly name: EngineName;
   readonly dialect: EngineDialect;
   readonly address: DatabaseAddress;
+  /** True for a database that ends with this process: nobody else ever sees it. */
+  readonly inMemory?: boolean;
   /** Where control state lives that must not share the caller's transaction: the same server on other connections, or a second SQLite file. */
   control(): Engine;
   /**
@@ -189,6 +191,11 @@ export interface EngineCapabilities {
   readonly insertIgnore: { readonly verb: string; readonly suffix: string };
   /** How a row that conflicts with an existing one updates it. */
   readonly upsert: "on conflict" | "on duplicate key";
+  /**
+   * How an UPDATE of one row tells a number that it raised: as a returned row with the new value, or as the statement's insert id with the value
+   * that was given to `last_insert_id(…)`.
+   */
+  readonly raisedNumber: "returning" | "last insert id";
   /** The sum of decimals is exact in SQL (SQLite needs its own aggregates). */
   readonly exactDecimals: boolean;
   /** `avg` gives a number of significant digits, whatever its argument's fraction digits; cast to more of these, it keeps them. */
@@ -212,8 +219,8 @@ export interface ErrorReason {
  */
 export interface EngineReplication {
   /**
-   * A SELECT of one row: `position`, text, empty or null where the server keeps none (its log is off); `writable`, 1 for a primary and 0 for a replica or
-   * a server that was made read-only. Any login may run it.
+   * A SELECT of one row: `position`, text, empty or null where the server keeps none (its log is off); `sent`, where it is there and not null: how much of it
+   * replicas can have been sent by now; `writable`, 1 for a primary and 0 for a replica or a server that was made read-only. Any login may run it.
    */
   readonly statusSql: string;
   /** Whether everything at `wanted` is in `position`. False where one of the two is no position of this engine. */
@@ -236,6 +243,8 @@ export interface EngineDialect {
   placeholders(sql: string): string;
   /** CREATE TABLE IF NOT EXISTS with its keys, checks and foreign keys, and its indexes; each statement may run again without harm. Control tables are TableModels too. */
   createTable(table: TableModel): string[];
+  /** ALTER TABLE … ADD COLUMN of a table that exists. It fails where the column is there already. */
+  addColumn(table: string, column: ColumnModel): string;
   /**
    * Foreign keys of a table that exists, to tables that are created after it: tables that refer to each other. Each statement may run again without harm.
    * Undefined where `createTable` may name tables that do not exist yet (with `deferReferences` open).

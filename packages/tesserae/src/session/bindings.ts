@@ -5,8 +5,9 @@ import type { SchemaModel } from "../schema/model.ts";
 import type { SessionBinding } from "./binding.ts";
 import type { DialectKit } from "./dialect-kit.ts";
 import type { KeyRoutes } from "./key-routes.ts";
+import { isReadOnly, isReadOnlyRaw } from "./read-only.ts";
 import type { RoutedTarget, Target } from "./target.ts";
-import { checkMainQuery, filterForTenant, isReadOnly, type TenantScope } from "./tenant-filter.ts";
+import { checkMainQuery, filterForTenant, type TenantScope } from "./tenant-filter.ts";
 import type { StatementRunner } from "./way.ts";
 import type { WriteWait } from "./write-wait.ts";
 
@@ -121,13 +122,17 @@ export class TenantBinding extends KeyBinding {
 /** The shard a key lives on, without the filter: raw statements pass, and other tenants' rows are in reach. */
 export class UnfilteredBinding extends KeyBinding {
   readonly origin: string;
+  readonly #readOnly: boolean;
 
-  constructor(routes: KeyRoutes) {
+  constructor(routes: KeyRoutes, readOnly: boolean) {
     super(routes);
-    this.origin = `${routes.origin}, unfiltered`;
+    this.#readOnly = readOnly;
+    this.origin = `${routes.origin}, unfiltered${readOnly ? ", read only" : ""}`;
   }
 
+  /** A raw statement that begins as a read may be a write all the same: on a replica it runs in a transaction that is read only. */
   check(node: RootOperationNode): RootOperationNode {
+    if (this.#readOnly && !isReadOnlyRaw(node)) refuseWrite(node, this.place, "fed.at(key).unfiltered()");
     return node;
   }
 }

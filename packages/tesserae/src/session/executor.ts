@@ -71,7 +71,7 @@ export class RoutedExecutor extends DefaultQueryExecutor {
     const result =
       open === undefined
         ? ((await this.#run(query, routed, signal)) as QueryResult<R>)
-        : await joinTransaction(open, routed.target.name, binding).executeFor<R>(
+        : await joinTransaction(open, routed.target, binding).executeFor<R>(
             { tenant: binding.tenant, way: binding, routed },
             query,
           );
@@ -116,7 +116,7 @@ export class RoutedExecutor extends DefaultQueryExecutor {
     const traveller = { tenant: binding.tenant, way: binding, routed };
     const open = openTransaction();
     if (open !== undefined) {
-      const joined = joinTransaction(open, target.name, binding);
+      const joined = joinTransaction(open, target, binding);
       if (binding.strict) joined.askAtCommit(traveller);
       return consumer(joined);
     }

@@ -1,7 +1,8 @@
 /** What all sessions of one federation share to follow keys that move. */
+import { FreshAnswers } from "../base/fresh-answers.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import type { FederationModel } from "../schema/model.ts";
-import { FreshRoutes } from "./fresh-routes.ts";
+
 import { ResidenceReader } from "./residence-reader.ts";
 import type { RouteAnswer } from "./target.ts";
 import { KeyWatches } from "./write-wait.ts";
@@ -35,7 +36,7 @@ export class Following {
   readonly rerunTransactions: boolean;
   readonly residences: ResidenceReader;
   readonly watches = new KeyWatches();
-  readonly freshRoutes = new FreshRoutes<RouteAnswer>();
+  readonly freshRoutes = new FreshAnswers<RouteAnswer>();
 
   constructor(options: FollowingOptions) {
     this.consistency = options.consistency ?? "lease";

@@ -27,6 +27,8 @@ export interface FederationRoutes {
   /** The whole key as text: compiled queries remember it. */
   toText(key: KeyValue): string;
   readonly shards: ReadonlyMap<number, Target>;
+  /** What takes a shard's reads that may lag behind, by the shard's own target. */
+  readonly replicas: ReadonlyMap<Target, Target>;
   /** The engine to compile for while a key's shard is unknown. */
   readonly kit: DialectKit;
   readonly following: Following;

@@ -6,7 +6,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { type ErrorPlace, TesseraeError } from "../base/errors.ts";
 import type { RoutedConnection } from "./routed-connection.ts";
-import type { PlaceName } from "./target.ts";
+import type { Target } from "./target.ts";
 
 const storage = new AsyncLocalStorage<RoutedConnection>();
 
@@ -28,11 +28,20 @@ export interface Joiner {
 }
 
 /**
- * The open transaction's connection, when it is at `name`; TRANSACTION_OTHER_SHARD when it is elsewhere. Where main is the one shard every key is
+ * The open transaction's connection, when it is at `target`; TRANSACTION_OTHER_SHARD when it is elsewhere. A read on a replica joins the transaction of its primary,
+ * and so sees what that has written; but nothing of the primary's joins a transaction on a replica, which is read only and may lag behind. Where main is the one shard every key is
  * on it, which says nothing about tomorrow: there another key is refused with TRANSACTION_OTHER_KEY.
  */
-export function joinTransaction(open: RoutedConnection, name: PlaceName, joiner: Joiner): RoutedConnection {
+export function joinTransaction(open: RoutedConnection, target: Target, joiner: Joiner): RoutedConnection {
   const { tenant, place } = joiner;
+  const { name } = target;
+  if (open.target.isReplica && !target.isReplica) {
+    throw new TesseraeError(
+      "TRANSACTION_OTHER_SHARD",
+      `A transaction is open on a replica of ${open.target.name}; this statement belongs to ${name} itself. End the transaction first, or use the replica's session in it.`,
+      place,
+    );
+  }
   if (open.target.name === name) {
     if (open.tenant === tenant || !open.target.isOnlyShard) return open;
     throw new TesseraeError(

@@ -138,7 +138,7 @@ export class PreparedQuery<P extends PreparedParameters, O> {
     const result =
       open === undefined
         ? await runRouted(way, routed, bind)
-        : await joinTransaction(open, routed.target.name, way).runBound(
+        : await joinTransaction(open, routed.target, way).runBound(
             { tenant: way.tenant, way, routed },
             bind(open.target),
           );

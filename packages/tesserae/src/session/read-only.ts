@@ -1,5 +1,5 @@
 /** What a statement's tree tells about what it writes: where it may run, and whether the guard hears of it. */
-import type { OperationNode, SelectQueryNode, WithNode } from "kysely";
+import type { OperationNode, RawNode, SelectQueryNode, WithNode } from "kysely";
 
 /**
  * True for a plain SELECT: no row locks, no writing query in WITH. It may run where nothing can be written: a replica, or a reader beside the
@@ -11,6 +11,16 @@ export function isReadOnly(node: OperationNode): boolean {
   const locks = select.endModifiers?.some(({ modifier }) => modifier !== "Distinct") ?? false;
   if (locks) return false;
   return readsOnlyInWith(select);
+}
+
+const FIRST_WORD = /^(?:\s+|--[^\n]*\n|\/\*[\s\S]*?\*\/|\()*([a-z]+)/i;
+const READING_WORDS = new Set(["select", "with", "values", "table", "explain", "show"]);
+
+/** A whole raw statement that reads, by its first word. What it calls or holds may write, and what ends a transaction does not begin so. */
+export function isReadOnlyRaw(node: OperationNode): boolean {
+  if (node.kind !== "RawNode") return false;
+  const word = FIRST_WORD.exec((node as RawNode).sqlFragments[0] ?? "")?.[1];
+  return word !== undefined && READING_WORDS.has(word.toLowerCase());
 }
 
 /**

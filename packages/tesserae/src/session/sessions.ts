@@ -96,26 +96,33 @@ export function openSession<DB>(binding: SessionBinding): Kysely<DB> {
 export class TenantSession<DB> extends Session<DB> {
   readonly #routes: KeyRoutes;
   readonly #scope: TenantScope;
+  readonly #replicaRoutes: () => KeyRoutes;
+  readonly #readOnly: boolean;
+  #replica: TenantSession<DB> | undefined;
 
-  constructor(routes: KeyRoutes, scope: TenantScope, readOnly = false) {
+  constructor(routes: KeyRoutes, scope: TenantScope, replicaRoutes: () => KeyRoutes, readOnly = false) {
     super(new TenantBinding(routes, scope, readOnly));
     this.#routes = routes;
     this.#scope = scope;
+    this.#replicaRoutes = replicaRoutes;
+    this.#readOnly = readOnly;
+    if (readOnly) this.#replica = this;
   }
 
   /**
-   * The key's replica: plain selects only, which may lag behind. Without replicas in the configuration the primary plays it, with the same
+   * The replicas of the shard this key lives on: plain selects only, which may lag behind. Without replicas in the configuration the primary plays them, with the same
    * rules.
    */
   get replica(): TenantSession<DB> {
-    return new TenantSession<DB>(this.#routes, this.#scope, true);
+    this.#replica ??= new TenantSession<DB>(this.#replicaRoutes(), this.#scope, this.#replicaRoutes, true);
+    return this.#replica;
   }
 
   /**
    * The shard this key lives on, without the tenant filter: whole raw statements pass, and every tenant's rows on that shard are in reach. The
-   * guard still refuses rows of keys that live elsewhere.
+   * guard still refuses rows of keys that live elsewhere. On a replica it reads only.
    */
   unfiltered(): Kysely<DB> {
-    return openSession<DB>(new UnfilteredBinding(this.#routes));
+    return openSession<DB>(new UnfilteredBinding(this.#routes, this.#readOnly));
   }
 }

@@ -10,6 +10,8 @@ export interface Target {
   readonly name: PlaceName;
   /** True where main is the one shard, in poor man's mode. */
   readonly isOnlyShard: boolean;
+  /** True for what takes reads only, whoever plays it. */
+  readonly isReplica: boolean;
   readonly database: Database;
   readonly kit: DialectKit;
   readonly place: ErrorPlace;

@@ -34,22 +34,26 @@ export function connectionBudget<T extends TopologyTarget>(
   options: BudgetOptions,
 ): ServerBudget[] {
   const servers = new Map<string, { pools: string[]; perProcess: number }>();
+  const addOn = (server: string, pool: string, size: number): void => {
+    const entry = servers.get(server) ?? { pools: [], perProcess: 0 };
+    entry.pools.push(pool);
+    entry.perProcess += size;
+    servers.set(server, entry);
+  };
   const add = (target: TopologyTarget, pool: string, size: number): void => {
     // Only one host of a list has the pool at a time, but each may be the one.
-    for (const { server } of placesOf(target)) {
-      const entry = servers.get(server) ?? { pools: [], perProcess: 0 };
-      entry.pools.push(pool);
-      entry.perProcess += size + (options.besidePool?.(target) ?? 0);
-      servers.set(server, entry);
-    }
+    for (const { server } of placesOf(target))
+      addOn(server, pool, size + (options.besidePool?.(target) ?? 0));
   };
   add(topology.main, "main", options.poolMax);
   add(options.control ?? topology.main, "control", options.controlPoolMax);
   // Beside each pool of replicas, and of a primary with replicas, stands one connection that asks for positions.
   const addReplicas = (primary: TopologyTarget, replicas: readonly TopologyTarget[], of: string): void => {
     if (replicas.length > 0) add(primary, `positions of ${of}`, 1);
-    for (const [index, replica] of replicas.entries())
-      add(replica, `replica ${index + 1} of ${of}`, options.poolMax + 1);
+    for (const [index, replica] of replicas.entries()) {
+      const { server } = replica.address;
+      addOn(server, `replica ${index + 1} of ${of}`, options.poolMax + 1);
+    }
   };
   addReplicas(topology.main, topology.replicas, "main");
   for (const { id, primary, replicas } of topology.shards.values())
@@ -57,6 +61,9 @@ export function connectionBudget<T extends TopologyTarget>(
   // Main as a shard shares main's pool.
   for (const shard of topology.shards.values())
     if (!shard.isMain) add(shard.primary, `shard ${shard.id}`, options.poolMax);
+  // An upgrade of a ticket server's control tables needs two.
+  for (const [index, server] of topology.tickets.entries())
+    add(server, `ticket server ${index + 1}`, Math.max(2, options.controlPoolMax));
   const budget = [...servers].map(([server, { pools, perProcess }]) => ({
     server,
     pools,

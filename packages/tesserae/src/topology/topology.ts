@@ -114,7 +114,7 @@ export function parseTopology<T extends TopologyTarget>(
   });
   const shards = poorMans.federation
     ? new Map([[1, Object.freeze({ id: 1, primary: main, replicas, isMain: true })]])
-    : readShards(input.shards as ShardsInput<T>, main, target);
+    : readShards(input.shards as ShardsInput<T>, main, replicas, target);
   refuseTwins("replicas", replicas, main);
   refuseTwins("tickets", tickets);
   return Object.freeze({ main, replicas, shards, tickets, poorMans });
@@ -169,6 +169,7 @@ function decideSwitch(name: keyof PoorMansSwitches, given: boolean | undefined, 
 function readShards<T extends TopologyTarget>(
   input: ShardsInput<T>,
   main: T,
+  replicas: readonly T[],
   target: (value: unknown, where: string) => T,
 ): Map<number, ShardTopology<T>> {
   const entries = listShards(input);
@@ -187,7 +188,7 @@ function readShards<T extends TopologyTarget>(
         `Shard ${id} is configured twice. Give each shard an id of its own.`,
         { cluster: "shards", shard: id },
       );
-    const shard = readShard(id, value, main, target);
+    const shard = readShard(id, value, main, replicas, target);
     const twin = [...shards.values()].find(({ primary }) => sharesPlace(primary, shard.primary));
     if (twin !== undefined) throw sameDatabase(twin.id, id, shard);
     refuseTwins(`shards[${id}].replicas`, shard.replicas, shard.primary);
@@ -239,6 +240,7 @@ function readShard<T extends TopologyTarget>(
   id: number,
   value: unknown,
   main: T,
+  replicasOfMain: readonly T[],
   target: (value: unknown, where: string) => T,
 ): ShardTopology<T> {
   const where = `shards[${id}]`;
@@ -251,12 +253,16 @@ function readShard<T extends TopologyTarget>(
     );
   const given: unknown = isBlock ? (value as ShardInput<T>).primary : value;
   const primary = given === MAIN ? main : target(given, where);
-  const replicas = isBlock
-    ? readList((value as ShardInput<T>).replicas, `${where}.replicas`).map((entry, index) =>
-        target(entry, `${where}.replicas[${index}]`),
-      )
-    : [];
-  return Object.freeze({ id, primary, replicas, isMain: sharesPlace(primary, main) });
+  const isMain = sharesPlace(primary, main);
+  const listed: unknown = isBlock ? (value as ShardInput<T>).replicas : undefined;
+  // Main's replicas are its own as a shard too, unless it names others.
+  const replicas =
+    listed === undefined && isMain
+      ? replicasOfMain
+      : readList(listed, `${where}.replicas`).map((entry, index) =>
+          target(entry, `${where}.replicas[${index}]`),
+        );
+  return Object.freeze({ id, primary, replicas, isMain });
 }
 
 function sameDatabase<T extends TopologyTarget>(

@@ -1,6 +1,6 @@
 /** Shared look-ups: nobody gets an answer that is older than the question. */
 import { expect, test } from "vitest";
-import { FreshRoutes } from "../../src/session/fresh-routes.ts";
+import { FreshAnswers } from "../../src/base/fresh-answers.ts";
 
 function lookUps() {
   const begun: { resolve: (answer: number) => void; reject: (error: Error) => void }[] = [];
@@ -13,16 +13,16 @@ function lookUps() {
 }
 
 test("who asks while a look-up runs waits for the next one, with all who ask meanwhile", async () => {
-  const routes = new FreshRoutes<number>();
+  const answers = new FreshAnswers<number>();
   const { begun, lookUp } = lookUps();
-  const first = routes.ask("a", lookUp);
-  const late = Array.from({ length: 50 }, () => routes.ask("a", lookUp));
+  const first = answers.ask("a", lookUp);
+  const late = Array.from({ length: 50 }, () => answers.ask("a", lookUp));
   expect(begun).toHaveLength(1);
   begun[0]?.resolve(1);
   expect(await first).toBe(1);
   await Promise.resolve();
   expect(begun).toHaveLength(2);
-  const later = routes.ask("a", lookUp);
+  const later = answers.ask("a", lookUp);
   begun[1]?.resolve(2);
   expect(new Set(await Promise.all(late))).toEqual(new Set([2]));
   await Promise.resolve();
@@ -32,11 +32,11 @@ test("who asks while a look-up runs waits for the next one, with all who ask mea
 });
 
 test("a look-up that fails is its askers' alone, and keys do not wait for each other", async () => {
-  const routes = new FreshRoutes<number>();
+  const answers = new FreshAnswers<number>();
   const { begun, lookUp } = lookUps();
-  const first = routes.ask("a", lookUp);
-  const next = routes.ask("a", lookUp);
-  const other = routes.ask("b", lookUp);
+  const first = answers.ask("a", lookUp);
+  const next = answers.ask("a", lookUp);
+  const other = answers.ask("b", lookUp);
   begun[1]?.resolve(7);
   expect(await other).toBe(7);
   begun[0]?.reject(new Error("main is away"));

@@ -38,6 +38,7 @@ test("strict reads of one key ask the directory one after the other, however the
     show: String,
     toText: String,
     shards: new Map([[1, target]]),
+    replicas: new Map(),
     kit,
     following: new Following({
       federation: model.federations.get("default") as FederationModel,

@@ -1,0 +1,161 @@
+/** One server of a set of replicas: its state, judged from what it says of itself and from the errors that reads meet there. */
+import type { TesseraeError } from "../base/errors.ts";
+import type { Engine, PoolOptions } from "../engine/contract.ts";
+import type { Primary } from "./primary.ts";
+import { NoAnswer, type ReplicationStatus, StatusQuestion } from "./status-question.ts";
+import { Term } from "./term.ts";
+
+/**
+ * `unasked`: nobody has needed it yet. `healthy`: it takes reads. `behind`: further than `maxLagMs`, or nobody knows how far. `unfit`: it answers and is no
+ * replica, or nobody can tell. `down`: it does not answer.
+ */
+export type ReplicaState = "unasked" | "healthy" | "behind" | "unfit" | "down";
+
+/** How soon a server that is down is asked again, in ms: doubled from the one to the other, with jitter. */
+const BACKOFF_MS_MIN = 100;
+const BACKOFF_MS_MAX = 5_000;
+
+export interface MemberOptions {
+  /** `replica 1 of main`. */
+  readonly name: string;
+  readonly engine: Engine;
+  readonly primary: Primary;
+  readonly pool: PoolOptions;
+  readonly maxLagMs: number;
+}
+
+export class ReplicaMember {
+  readonly name: string;
+  readonly engine: Engine;
+  state: ReplicaState = "unasked";
+  /** Why it is left out. */
+  reason: string | undefined;
+  lagMs: number | undefined;
+  /** Between its coming up and its going down. */
+  term: Term | undefined;
+  readonly #options: MemberOptions;
+  readonly #question: StatusQuestion;
+  #checking: Promise<void> | undefined;
+  #failures = 0;
+  /** How often it went down: an answer from before that says nothing any more. */
+  #downs = 0;
+  #closed = false;
+
+  constructor(options: MemberOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.engine = options.engine;
+    const { engine, primary, pool } = options;
+    const { address, dialect } = engine;
+    this.#question = new StatusQuestion(primary.replication, dialect, address.display, () =>
+      engine.open({ ...pool, connectionsMax: 1 }),
+    );
+  }
+
+  get isHealthy(): boolean {
+    return this.state === "healthy";
+  }
+
+  /** When it is to be asked again, in ms, where it is down. */
+  get backoffMs(): number {
+    const ms = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.max(0, this.#failures - 1));
+    return ms * (0.75 + Math.random() / 2);
+  }
+
+  /** Asks the server how far it is and judges it. Never rejects. All who ask at the same time share one question. */
+  check(): Promise<void> {
+    if (this.#checking !== undefined) return this.#checking;
+    const checking = this.#check().finally(() => {
+      if (this.#checking === checking) this.#checking = undefined;
+    });
+    this.#checking = checking;
+    return checking;
+  }
+
+  async #check(): Promise<void> {
+    const downs = this.#downs;
+    const isCurrent = () => downs === this.#downs && !this.#closed;
+    try {
+      const status = await this.#question.ask();
+      if (!isCurrent()) return;
+      this.#failures = 0;
+      this.#hear(status);
+    } catch (error) {
+      if (!isCurrent()) return;
+      this.#failures += 1;
+      this.fail(error as TesseraeError, error instanceof NoAnswer);
+    }
+  }
+
+  #hear({ position, writable }: ReplicationStatus): void {
+    if (position === undefined || writable) {
+      this.#leaveOut(
+        "unfit",
+        position === undefined
+          ? "It keeps no position in replication: it follows no primary, or its log is off."
+          : "It takes writes, so it is no replica: it was promoted, or read_only is off.",
+      );
+      return;
+    }
+    const { engine, primary, pool } = this.#options;
+    const { term } = this;
+    if (term === undefined || term.ended || !primary.replication.covers(position, term.position)) {
+      // A position that went back is another server's, or a restored one's.
+      term?.end(undefined, false);
+      this.term = new Term(engine.open(pool), position);
+    } else {
+      term.position = position;
+    }
+    this.judge();
+  }
+
+  /** Judges its position anew; the primary's may have become known meanwhile. */
+  judge(): void {
+    const { primary, maxLagMs } = this.#options;
+    if (this.term === undefined || this.term.ended) return;
+    if (primary.state === "keeps none") {
+      this.#leaveOut("unfit", "The primary keeps no position, so nobody can tell how far behind it is.");
+      return;
+    }
+    const { history } = primary;
+    this.lagMs = history.lagMs(this.term.position);
+    if (this.lagMs === undefined && !history.isEmpty) {
+      this.state = "behind";
+      this.reason = "It is behind its primary, and how far is not known yet.";
+    } else if (this.lagMs !== undefined && this.lagMs > maxLagMs) {
+      this.state = "behind";
+      this.reason = `It is more than ${maxLagMs} ms behind its primary (replication.maxLagMs).`;
+    } else {
+      this.state = "healthy";
+      this.reason = undefined;
+    }
+  }
+
+  /** Nobody has asked it for so long that what is known of its state says nothing any more. */
+  forget(): void {
+    if (this.state !== "down") this.state = "unasked";
+    this.lagMs = undefined;
+  }
+
+  /** It does not answer. Where it `hangs`, what is under way there is given up. */
+  fail(error: TesseraeError, hangs: boolean): void {
+    this.state = "down";
+    this.reason = `${error.code}: ${error.message}`;
+    this.lagMs = undefined;
+    this.#downs += 1;
+    this.#checking = undefined;
+    this.term?.end(error, hangs);
+    this.term = undefined;
+  }
+
+  #leaveOut(state: ReplicaState, reason: string): void {
+    this.state = state;
+    this.reason = reason;
+    this.lagMs = undefined;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([this.term?.close(), this.#question.close()]);
+  }
+}

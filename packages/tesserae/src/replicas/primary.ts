@@ -1,0 +1,62 @@
+/** The primary that a set of replicas follows: its position, asked when somebody must know it, and from time to time for the measure of lag. */
+import { FreshAnswers } from "../base/fresh-answers.ts";
+import type { Database, EngineDialect, EngineReplication } from "../engine/contract.ts";
+import { PositionHistory } from "./position-history.ts";
+import { StatusQuestion } from "./status-question.ts";
+
+/** As tokens name it: `main`, or a shard's number. */
+export type PrimaryName = "main" | `${number}`;
+
+/** `unasked`; `answers`; `down`: it did not answer when it was asked last; `keeps none`: it answers, and has no position. */
+export type PrimaryState = "unasked" | "answers" | "down" | "keeps none";
+
+export class Primary {
+  readonly name: PrimaryName;
+  readonly replication: EngineReplication;
+  readonly dialect: EngineDialect;
+  readonly history: PositionHistory;
+  state: PrimaryState = "unasked";
+  readonly #question: StatusQuestion;
+  readonly #answers = new FreshAnswers<string | undefined>();
+
+  /** `open` gives a pool of one connection. */
+  constructor(
+    name: PrimaryName,
+    replication: EngineReplication,
+    dialect: EngineDialect,
+    display: string,
+    open: () => Database,
+  ) {
+    this.name = name;
+    this.replication = replication;
+    this.dialect = dialect;
+    this.history = new PositionHistory((position, wanted) => replication.covers(position, wanted));
+    this.#question = new StatusQuestion(replication, dialect, display, open);
+  }
+
+  /**
+   * The position that everything is in which was committed before this call; undefined where the server keeps none. Rejects where it does not answer. All who ask at the
+   * same time share one question.
+   */
+  askPosition(): Promise<string | undefined> {
+    return this.#answers.ask("position", () => this.#ask());
+  }
+
+  async #ask(): Promise<string | undefined> {
+    const askedMs = performance.now();
+    try {
+      const { position, sent } = await this.#question.ask();
+      this.state = position === undefined ? "keeps none" : "answers";
+      const sample = sent ?? position;
+      if (sample !== undefined) this.history.add(sample, askedMs);
+      return position;
+    } catch (error) {
+      this.state = "down";
+      throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#question.close();
+  }
+}

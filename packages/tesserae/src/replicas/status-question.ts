@@ -1,0 +1,66 @@
+/** Asks one server for its part in replication, on a connection of its own, so that the answer does not wait behind the application's statements. */
+import { TesseraeError } from "../base/errors.ts";
+import type { Database, EngineDialect, EngineReplication } from "../engine/contract.ts";
+import { toEngineError } from "../engine/engine-error.ts";
+import { withDeadline } from "./deadline.ts";
+
+/** A server that has not answered after this time hangs, in ms. */
+export const ANSWER_MS_MAX = 1_000;
+
+export interface ReplicationStatus {
+  /** Undefined where the server keeps none. */
+  readonly position: string | undefined;
+  /** Of a primary, how much of it replicas can have been sent. */
+  readonly sent: string | undefined;
+  readonly writable: boolean;
+}
+
+/** The server hangs: it neither answers nor refuses. */
+export class NoAnswer extends TesseraeError {
+  constructor(display: string) {
+    super("CONNECTION_LOST", `${display} did not answer within ${ANSWER_MS_MAX} ms.`);
+  }
+}
+
+export class StatusQuestion {
+  readonly #replication: EngineReplication;
+  readonly #dialect: EngineDialect;
+  readonly #display: string;
+  readonly #open: () => Database;
+  #database: Database | undefined;
+
+  /** `open` gives a pool of one connection. */
+  constructor(replication: EngineReplication, dialect: EngineDialect, display: string, open: () => Database) {
+    this.#replication = replication;
+    this.#dialect = dialect;
+    this.#display = display;
+    this.#open = open;
+  }
+
+  /** Rejects with a TesseraeError; NoAnswer where the server did not answer in time. */
+  async ask(): Promise<ReplicationStatus> {
+    this.#database ??= this.#open();
+    const database = this.#database;
+    const statement = { sql: this.#replication.statusSql, parameters: [], readOnly: true };
+    try {
+      const answer = database.run(statement);
+      const { rows } = await withDeadline(answer, ANSWER_MS_MAX, () => new NoAnswer(this.#display));
+      const { position, sent, writable } = rows[0] as Record<string, unknown>;
+      return { position: textOf(position), sent: textOf(sent), writable: Number(writable) === 1 };
+    } catch (error) {
+      // Whatever the connection still waits for, nobody waits for any more.
+      this.#database = undefined;
+      void database.close(0).catch(() => undefined);
+      throw error instanceof NoAnswer ? error : toEngineError(error, this.#dialect, {});
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#database?.close(0);
+  }
+}
+
+function textOf(value: unknown): string | undefined {
+  const text = value === null || value === undefined ? "" : String(value);
+  return text === "" ? undefined : text;
+}

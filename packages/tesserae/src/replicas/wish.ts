@@ -1,0 +1,27 @@
+/** A position that a reader wants to see applied, and who is known to have applied it. */
+import type { Term } from "./term.ts";
+
+export class Wish {
+  readonly position: string;
+  /** When the last write was noted that it stands for. */
+  readonly sinceMs: number;
+  readonly #covers: (position: string, wanted: string) => boolean;
+  readonly #granted = new WeakSet<Term>();
+
+  constructor(position: string, sinceMs: number, covers: (position: string, wanted: string) => boolean) {
+    this.position = position;
+    this.sinceMs = sinceMs;
+    this.#covers = covers;
+  }
+
+  isGrantedBy(term: Term): boolean {
+    if (this.#granted.has(term)) return true;
+    if (!this.isWithin(term.position)) return false;
+    this.#granted.add(term);
+    return true;
+  }
+
+  isWithin(position: string): boolean {
+    return this.#covers(position, this.position);
+  }
+}
