@@ -1,10 +1,10 @@
 /**
  * The control tables of main, as table models. `tesserae_directory_<federation>` is the only authority on where a key lives: points (one
  * key, in `low`) and ranges (`low` inclusive to `high` exclusive, null unbounded). `tesserae_feed` tells every process which keys' routes
- * changed. `tesserae_tickets` holds the ticket counters of poor man's mode. `tesserae_meta` holds versions, the feed's last number and the rows that are
+ * changed. `tesserae_tickets` holds the ticket counters of poor man's mode, `tesserae_sequences` the counters of columns with `.table()`. `tesserae_meta` holds versions, the feed's last number and the rows that are
  * locked to change the layout of a federation.
  */
-import { controlColumn, controlTable, metaTable, ticketsTable } from "../engine/control-tables.ts";
+import { controlColumn, controlTable, metaTable, sequencesTable, ticketsTable } from "../engine/control-tables.ts";
 import { derivedName } from "../schema/define-schema.ts";
 import type { LogicalType } from "../schema/logical-type.ts";
 import type { FederationModel, TableModel } from "../schema/model.ts";
@@ -94,5 +94,12 @@ export function movesTable(): TableModel {
 
 /** All control tables of main. */
 export function mainControlTables(federations: Iterable<FederationModel>): TableModel[] {
-  return [metaTable(), feedTable(), ticketsTable(), movesTable(), ...[...federations].map(directoryTable)];
+  return [
+    metaTable(),
+    feedTable(),
+    ticketsTable(),
+    sequencesTable(),
+    movesTable(),
+    ...[...federations].map(directoryTable),
+  ];
 }

@@ -101,6 +101,17 @@ export function ticketsTable(): TableModel {
   );
 }
 
+export const SEQUENCES_TABLE = "tesserae_sequences";
+
+/** The counters of columns with `.table()`, in main alone: one row a sequence, with the next id that nobody has taken. */
+export function sequencesTable(): TableModel {
+  return controlTable(
+    SEQUENCES_TABLE,
+    [column("name", shortText(120)), column("next_id", { kind: "bigint" })],
+    ["name"],
+  );
+}
+
 /** All control tables of a shard. */
 export function shardControlTables(federations: Iterable<FederationModel>): TableModel[] {
   return [

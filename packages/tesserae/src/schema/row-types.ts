@@ -52,3 +52,32 @@ export type ShardDatabase<T extends Tables, Federation extends string> = {
 
 /** A federation's key as JavaScript value. */
 export type KeyOf<C> = C extends Column<infer V, false, boolean, boolean> ? Extract<V, KeyValue> : never;
+
+type ColumnsOf<T> = T extends { readonly columns: infer C extends Columns } ? C : never;
+/** The columns of a table whose ids `fed.ids` makes. */
+export type GeneratedColumn<T extends Tables, N extends keyof T> = {
+  [K in keyof ColumnsOf<T[N]> & string]: true extends ColumnsOf<T[N]>[K]["$generated"] ? K : never;
+}[keyof ColumnsOf<T[N]> & string];
+
+type IsOne<U, All = U> = [U] extends [never]
+  ? false
+  : U extends unknown
+    ? [All] extends [U]
+      ? true
+      : false
+    : never;
+
+/** The tables with exactly one such column. */
+export type TableWithId<T extends Tables> = {
+  [N in keyof T & string]: IsOne<GeneratedColumn<T, N>> extends true ? N : never;
+}[keyof T & string];
+
+/** The tables with at least one. */
+export type TableWithIds<T extends Tables> = {
+  [N in keyof T & string]: [GeneratedColumn<T, N>] extends [never] ? never : N;
+}[keyof T & string];
+
+/** The JavaScript value of such a column's ids. */
+export type IdOf<T extends Tables, N extends keyof T, C extends keyof ColumnsOf<T[N]>> = ColumnsOf<
+  T[N]
+>[C]["$value"];

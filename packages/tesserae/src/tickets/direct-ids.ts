@@ -1,17 +1,15 @@
 /** Ids without a stock: each call is a round trip, and asks for as many ids as it hands over. Calls do not wait for each other. */
 import type { IdStock } from "./id-stock.ts";
-import type { TicketSequence, TicketSource } from "./ticket-source.ts";
+import type { TicketBlock } from "./ticket-source.ts";
 
 export class DirectIds implements IdStock {
-  readonly #source: TicketSource;
-  readonly #sequence: TicketSequence;
+  readonly #lease: (count: number) => Promise<TicketBlock>;
   /** What calls had got when the rest of what they asked for could not be leased. */
   readonly #returned: bigint[] = [];
   readonly #underWay = new Set<Promise<unknown>>();
 
-  constructor(source: TicketSource, sequence: TicketSequence) {
-    this.#source = source;
-    this.#sequence = sequence;
+  constructor(lease: (count: number) => Promise<TicketBlock>) {
+    this.#lease = lease;
   }
 
   pop(): undefined {
@@ -37,7 +35,7 @@ export class DirectIds implements IdStock {
     const ids = this.#returned.splice(0, count);
     try {
       while (ids.length < count) {
-        const block = await this.#source.lease(this.#sequence, count - ids.length);
+        const block = await this.#lease(count - ids.length);
         for (let i = 0, id = block.first; i < block.count; i++, id += block.step) ids.push(id);
       }
       return ids;

@@ -5,15 +5,13 @@
 import { TesseraeError } from "../base/errors.ts";
 import { BlockStock } from "./block-stock.ts";
 import { DirectIds } from "./direct-ids.ts";
-import { type IdStock, TAKE_MAX } from "./id-stock.ts";
+import { checkCount, type IdStock, isSafe, safeNumber, TAKE_MAX } from "./id-stock.ts";
 import type { NamedSequence, TicketMode } from "./sequences.ts";
 import type { TicketSource } from "./ticket-source.ts";
 
 export const TICKET_BLOCK_IDS_DEFAULT = 1_000;
 /** How many times `blockIds` a block grows to, where `blockIdsMax` does not say it. */
 const BLOCK_GROWTH_DEFAULT = 100;
-
-const SAFE_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 
 export interface TicketsOptions {
   readonly source: TicketSource;
@@ -56,7 +54,7 @@ export class Tickets {
   /** As `next`, as a number. TICKET_UNSAFE for an id above 2^53 − 1: it is given to nobody. */
   nextNumber(sequence: string): Promise<number> {
     const id = this.#stocks.get(sequence)?.pop();
-    if (id !== undefined && id <= SAFE_MAX) return Promise.resolve(Number(id));
+    if (id !== undefined && isSafe(id)) return Promise.resolve(Number(id));
     return (id === undefined ? this.#next(sequence) : Promise.resolve(id)).then((waited) =>
       safeNumber(sequence, waited),
     );
@@ -64,13 +62,7 @@ export class Tickets {
 
   /** The next `count` ids, rising within a block but not always without gaps. A count above a block is leased as it is. */
   async take(sequence: string, count: number): Promise<bigint[]> {
-    if (!Number.isSafeInteger(count) || count < 1 || count > TAKE_MAX) {
-      throw new TesseraeError(
-        "VALUE_INVALID",
-        `tickets.take("${sequence}", ${count}): the count is a whole number from 1 to ${TAKE_MAX}.`,
-        { cluster: "tickets", operation: "tickets.take" },
-      );
-    }
+    checkCount("tickets.take", sequence, count);
     return this.#stock(sequence).take(count);
   }
 
@@ -117,18 +109,9 @@ export class Tickets {
       );
     }
     return (sequence.mode ?? ticketMode) === "single"
-      ? new DirectIds(source, sequence)
+      ? new DirectIds((count) => source.lease(sequence, count))
       : new BlockStock({ source, sequence, blockIds: this.#blockIds, blockIdsMax: this.#blockIdsMax });
   }
-}
-
-function safeNumber(sequence: string, id: bigint): number {
-  if (id <= SAFE_MAX) return Number(id);
-  throw new TesseraeError(
-    "TICKET_UNSAFE",
-    `The next id of the ticket sequence "${sequence}", ${id}, is above 2^53 - 1, and a number of JavaScript would not hold it exactly. Use tickets.next("${sequence}"), which gives a bigint.`,
-    { cluster: "tickets", operation: "tickets.nextNumber" },
-  );
 }
 
 function checkBlock(name: string, value: number, least: number): void {

@@ -6,6 +6,8 @@ import {
   defineSchema,
   federated,
   global,
+  type Ids,
+  int,
   json,
   type KeyOf,
   type MainDatabase,
@@ -83,6 +85,40 @@ describe("row types", () => {
     });
     expectTypeOf<keyof ShardDatabase<typeof two.$tables, "blogs">>().toEqualTypeOf<"posts">();
     expectTypeOf<KeyOf<(typeof two.$federations)["blogs"]>>().toEqualTypeOf<string>();
+  });
+
+  it("types ids by their column, and names only tables that have some", () => {
+    const counted = defineSchema({
+      key: bigint(),
+      tables: {
+        dots: federated("user_id", { id: bigint().ticket(), user_id: bigint() }),
+        sheets: federated("user_id", { id: int().ticket().default(1), user_id: bigint() }),
+        links: federated("user_id", { id: uuid().uuidv7(), user_id: bigint() }),
+        invoices: global({ id: int().table({ step: 3 }), number: bigint().ticket("n").nullable() }),
+        themes: reference({ id: bigint(), label: text(64) }),
+        events: global({ id: bigint().autoIncrement() }),
+      },
+    });
+    const check = (ids: Ids<typeof counted.$tables>) => {
+      expectTypeOf(ids.next("dots")).toEqualTypeOf<Promise<bigint>>();
+      expectTypeOf(ids.take("dots", 2)).toEqualTypeOf<Promise<bigint[]>>();
+      expectTypeOf(ids.next("sheets")).toEqualTypeOf<Promise<number>>();
+      expectTypeOf(ids.next("links")).toEqualTypeOf<Promise<string>>();
+      expectTypeOf(ids.next("dots", { column: "id" })).toEqualTypeOf<Promise<bigint>>();
+      expectTypeOf(ids.next("invoices", { column: "id" })).toEqualTypeOf<Promise<number>>();
+      expectTypeOf(ids.take("invoices", 2, { column: "number" })).toEqualTypeOf<Promise<bigint[]>>();
+      // @ts-expect-error two columns have generated ids: say which
+      ids.next("invoices");
+      // @ts-expect-error the values of its columns are natural
+      ids.next("themes");
+      // @ts-expect-error the database gives them
+      ids.next("events");
+      // @ts-expect-error a column whose values are natural
+      ids.next("dots", { column: "user_id" });
+      // @ts-expect-error no such table
+      ids.take("dot", 3);
+    };
+    expectTypeOf(check).toBeFunction();
   });
 
   it("gives Kysely databases in which the other cluster's tables cannot be named", () => {

@@ -12,6 +12,7 @@ export const mysqlCapabilities: EngineCapabilities = Object.freeze({
   forShare: " lock in share mode",
   insertIgnore: { verb: " ignore", suffix: "" },
   upsert: "on duplicate key",
+  raisedNumber: "last insert id",
   exactDecimals: true,
   averagesBySignificantDigits: false,
 });

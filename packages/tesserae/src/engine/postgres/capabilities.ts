@@ -11,6 +11,7 @@ export const postgresCapabilities: EngineCapabilities = Object.freeze({
   forShare: " for share",
   insertIgnore: { verb: "", suffix: " on conflict do nothing" },
   upsert: "on conflict",
+  raisedNumber: "returning",
   exactDecimals: true,
   averagesBySignificantDigits: true,
 });

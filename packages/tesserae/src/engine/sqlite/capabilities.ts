@@ -13,6 +13,7 @@ export const sqliteCapabilities: EngineCapabilities = Object.freeze({
   // Not `insert or ignore`, which also swallows rows that a NOT NULL or a check refuses.
   insertIgnore: { verb: "", suffix: " on conflict do nothing" },
   upsert: "on conflict",
+  raisedNumber: "returning",
   exactDecimals: false,
   averagesBySignificantDigits: false,
 });
