@@ -4,7 +4,13 @@
  * changed. `tesserae_tickets` holds the ticket counters of poor man's mode, `tesserae_sequences` the counters of columns with `.table()`. `tesserae_meta` holds versions, the feed's last number and the rows that are
  * locked to change the layout of a federation.
  */
-import { controlColumn, controlTable, metaTable, sequencesTable, ticketsTable } from "../engine/control-tables.ts";
+import {
+  controlColumn,
+  controlTable,
+  metaTable,
+  sequencesTable,
+  ticketsTable,
+} from "../engine/control-tables.ts";
 import { derivedName } from "../schema/define-schema.ts";
 import type { LogicalType } from "../schema/logical-type.ts";
 import type { FederationModel, TableModel } from "../schema/model.ts";

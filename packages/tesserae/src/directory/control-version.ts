@@ -14,8 +14,14 @@ import {
   type ControlTransaction,
   RowCodec,
 } from "../engine/control-store.ts";
-import { CONTROL_VERSION, META_TABLE, metaTable } from "../engine/control-tables.ts";
-import type { TableModel } from "../schema/model.ts";
+import {
+  CONTROL_VERSION,
+  META_TABLE,
+  metaTable,
+  TICKET_COLUMNS_OF_VERSION_3,
+  TICKETS_TABLE,
+} from "../engine/control-tables.ts";
+import type { ColumnModel, TableModel } from "../schema/model.ts";
 import { lockMeta } from "./change-feed.ts";
 
 const VERSION_META = "control_version";
@@ -28,13 +34,22 @@ export interface ControlStep {
   readonly version: number;
   /** Statements that bear being run again. They may not alter `tesserae_meta`. */
   statements(dialect: EngineDialect): readonly string[];
+  /** Columns that a table gets, where the database has it. One that is there already, since a run was cut off, is left as it is. */
+  readonly columns?: { readonly table: string; readonly added: readonly ColumnModel[] };
 }
 
 /**
  * The steps of this library. Version 2 brings the moves: a table that is made by its model, and the state `moving` of the directory's rows, which a library
- * that knows only version 1 would take for a key without a shard.
+ * that knows only version 1 would take for a key without a shard. Version 3 brings ticket servers: a counter says for whom it counts, and in which steps.
  */
-export const CONTROL_STEPS: readonly ControlStep[] = [{ version: 2, statements: () => [] }];
+export const CONTROL_STEPS: readonly ControlStep[] = [
+  { version: 2, statements: () => [] },
+  {
+    version: 3,
+    statements: () => [],
+    columns: { table: TICKETS_TABLE, added: TICKET_COLUMNS_OF_VERSION_3 },
+  },
+];
 
 export interface ControlLayout {
   readonly version: number;
@@ -82,6 +97,8 @@ export async function upgradeControlTables(
       runStatements(store.capabilities.transactionalDdl ? transaction : database, statements);
     for (const step of found === undefined ? [] : stepsAfter(found, layout)) {
       await runDdl(step.statements(store.dialect));
+      if (tables.some(({ name }) => name === step.columns?.table))
+        await runDdl(await columnsToAdd(step, database, store));
       await writeVersion(store, transaction, step.version);
     }
     // Also on the current version: the schema may have a federation more than last time.
@@ -89,6 +106,27 @@ export async function upgradeControlTables(
     if (found === undefined) await writeVersion(store, transaction, layout.version);
     return found;
   });
+}
+
+/** Where DDL commits by itself a column may be there already; elsewhere a step is made as a whole or not at all, and a query that fails would end it. */
+async function columnsToAdd(step: ControlStep, database: Database, store: ControlStore): Promise<string[]> {
+  const { dialect, capabilities } = store;
+  const { table, added } = step.columns as NonNullable<ControlStep["columns"]>;
+  const missing: ColumnModel[] = [];
+  for (const column of added) {
+    const look = `select ${dialect.quote(column.name)} from ${dialect.quote(table)} where 1 = 0`;
+    const isThere =
+      !capabilities.transactionalDdl &&
+      (await database.run({ sql: look, parameters: [], prepare: false }).then(
+        () => true,
+        (error: unknown) => {
+          if (dialect.classify(error).code === "QUERY_FAILED") return false;
+          throw error;
+        },
+      ));
+    if (!isThere) missing.push(column);
+  }
+  return missing.map((column) => dialect.addColumn(table, column));
 }
 
 function stepsAfter(found: number, layout: ControlLayout): ControlStep[] {

@@ -13,9 +13,12 @@ import type { LogicalType } from "../schema/logical-type.ts";
 import type { ColumnModel, FederationModel, IndexModel, TableModel } from "../schema/model.ts";
 
 /** The version of all control tables; raised with each change of their layout. */
-export const CONTROL_VERSION = 2;
+export const CONTROL_VERSION = 3;
 
 export const META_TABLE = "tesserae_meta";
+
+/** The row of main's `tesserae_meta` with the id of the installation. */
+export const INSTALLATION_META = "installation";
 
 export const residenceTableName = (federation: string): string => `tesserae_residence_${federation}`;
 export const logTableName = (federation: string): string => `tesserae_log_${federation}`;
@@ -92,11 +95,21 @@ export function logTable(federation: FederationModel): TableModel {
 
 export const TICKETS_TABLE = "tesserae_tickets";
 
-/** The ticket counters of main, or of a ticket server: one row a sequence, with the next id that nobody has leased. */
+/** What version 3 of the control tables added to `tesserae_tickets`. A counter of before is one of generation 0, which counts in steps of 1. */
+export const TICKET_COLUMNS_OF_VERSION_3: readonly ColumnModel[] = [
+  column("step", { kind: "bigint" }, { default: { kind: "value", value: 1n } }),
+  column("generation", { kind: "bigint" }, { default: { kind: "value", value: 0n } }),
+  column("closed_id", { kind: "bigint" }, { nullable: true }),
+];
+
+/**
+ * The ticket counters of main, or of a ticket server: one row a sequence, with the next id that nobody has leased. `generation` says which set of servers may
+ * lease from the row; below 0 nobody may. `closed_id` is the `next_id` that the row had when it was closed.
+ */
 export function ticketsTable(): TableModel {
   return controlTable(
     TICKETS_TABLE,
-    [column("name", shortText(120)), column("next_id", { kind: "bigint" })],
+    [column("name", shortText(120)), column("next_id", { kind: "bigint" }), ...TICKET_COLUMNS_OF_VERSION_3],
     ["name"],
   );
 }
@@ -110,6 +123,11 @@ export function sequencesTable(): TableModel {
     [column("name", shortText(120)), column("next_id", { kind: "bigint" })],
     ["name"],
   );
+}
+
+/** All control tables of a ticket server. */
+export function ticketServerTables(): TableModel[] {
+  return [metaTable(), ticketsTable()];
 }
 
 /** All control tables of a shard. */

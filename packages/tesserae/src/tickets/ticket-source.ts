@@ -1,8 +1,8 @@
-/** Where blocks of ticket ids come from. Poor man's mode: a table of main's control database. Ticket servers are another source of the same form. */
+/** Where blocks of ticket ids come from. */
 import { TesseraeError } from "../base/errors.ts";
 import type { Database } from "../engine/contract.ts";
-import { ControlStore, type ControlTransaction, RowCodec } from "../engine/control-store.ts";
-import { TICKETS_TABLE, ticketsTable } from "../engine/control-tables.ts";
+import { ControlStore } from "../engine/control-store.ts";
+import { COUNTERS_OF_MAIN, CounterTable } from "./counter-table.ts";
 
 /** Ids `first`, `first + step`, …: `count` of them, at least one. Nobody else gets any of them, ever. */
 export interface TicketBlock {
@@ -26,58 +26,42 @@ export interface TicketSource {
 }
 
 /**
- * Counters in a table. A lease is a transaction of its own on the source's own connections: the rollback of a caller's
- * transaction gives no id out twice, and no caller waits for another's transaction.
+ * The counters of one table that count in steps of 1, and of nothing else: poor man's mode without the choice between main and ticket servers, which
+ * `TicketServers` makes. A lease runs on the source's own connections: the rollback of a caller's transaction gives no id out twice, and no caller waits for
+ * another's transaction.
  */
 export class TableTicketSource implements TicketSource {
-  readonly #control: ControlStore;
-  readonly #codec: RowCodec;
+  readonly #counters: CounterTable;
 
   /** `gate`: see `ControlStore`. */
   constructor(control: Database, gate?: () => Promise<void>) {
-    this.#control = new ControlStore(control, { cluster: "tickets", operation: "tickets.lease" }, gate);
-    this.#codec = new RowCodec(this.#control.dialect, ticketsTable());
+    const place = { cluster: "tickets", operation: "tickets.lease" };
+    this.#counters = new CounterTable(new ControlStore(control, place, gate), COUNTERS_OF_MAIN);
   }
 
-  lease(sequence: TicketSequence, count: number): Promise<TicketBlock> {
-    return this.#control.transaction(async (transaction) => {
-      const first = (await this.#lock(transaction, sequence)) ?? (await this.#create(transaction, sequence));
-      const left = sequence.max - first + 1n;
-      if (left <= 0n) {
-        throw new TesseraeError(
-          "TICKET_SEQUENCE_EXHAUSTED",
-          `The ticket sequence "${sequence.name}" has given its last id, ${sequence.max}. Ids are never given again: let new rows use a bigint column with a sequence of its own.`,
-          {
-            cluster: "tickets",
-            operation: "tickets.lease",
-          },
-        );
-      }
-      const granted = left < BigInt(count) ? Number(left) : count;
-      await transaction.run(`update ${TICKETS_TABLE} set next_id = ? where name = ?`, [
-        this.#codec.encode("next_id", first + BigInt(granted)),
-        this.#codec.encode("name", sequence.name),
-      ]);
-      return { first, count: granted, step: 1n };
-    });
+  async lease(sequence: TicketSequence, count: number): Promise<TicketBlock> {
+    const answer =
+      (await this.#counters.lease(sequence, count, COUNTERS_OF_MAIN)) ??
+      (await this.#counters.leaseSlowly(sequence, count, COUNTERS_OF_MAIN));
+    if (answer === "moved") throw movedAway();
+    if (answer === "exhausted") throw exhausted(sequence);
+    return answer;
   }
+}
 
-  async #lock(transaction: ControlTransaction, sequence: TicketSequence): Promise<bigint | undefined> {
-    const sql = `select next_id from ${TICKETS_TABLE} where name = ?${this.#control.capabilities.forUpdate}`;
-    const { rows } = await transaction.run(sql, [this.#codec.encode("name", sequence.name)]);
-    return rows[0] === undefined ? undefined : (this.#codec.decode("next_id", rows[0]["next_id"]) as bigint);
-  }
+/** The counters are others' now, and this process does not know them. */
+export function movedAway(): TesseraeError {
+  return new TesseraeError(
+    "TICKETS_MOVED",
+    "The ids of this installation come from ticket servers, which this process's configuration does not name: main's counters are closed for good. Give the configuration the tickets block that the other processes have, and start the process again.",
+    { cluster: "tickets", operation: "tickets.lease" },
+  );
+}
 
-  /** The first use of a sequence; another process may be faster. */
-  async #create(transaction: ControlTransaction, sequence: TicketSequence): Promise<bigint> {
-    const { verb, suffix } = this.#control.capabilities.insertIgnore;
-    await transaction.run(`insert ${verb} into ${TICKETS_TABLE} (name, next_id) values (?, ?) ${suffix}`, [
-      this.#codec.encode("name", sequence.name),
-      this.#codec.encode("next_id", sequence.start),
-    ]);
-    const first = await this.#lock(transaction, sequence);
-    if (first === undefined)
-      throw new Error(`The row of the ticket sequence "${sequence.name}" vanished from ${TICKETS_TABLE}.`);
-    return first;
-  }
+export function exhausted(sequence: TicketSequence): TesseraeError {
+  return new TesseraeError(
+    "TICKET_SEQUENCE_EXHAUSTED",
+    `The ticket sequence "${sequence.name}" has given its last id, ${sequence.max}. Ids are never given again: let new rows use a bigint column with a sequence of its own.`,
+    { cluster: "tickets", operation: "tickets.lease" },
+  );
 }

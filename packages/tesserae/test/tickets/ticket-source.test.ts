@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { forEachEngine } from "@tesserae/test-support";
 import { describe, expect, test } from "vitest";
 import { POOL_DEFAULTS } from "../../src/engine/contract.ts";
-import { ticketsTable } from "../../src/engine/control-tables.ts";
+import { ticketServerTables } from "../../src/engine/control-tables.ts";
 import { TableTicketSource, type TicketSequence } from "../../src/tickets/ticket-source.ts";
 import { Tickets } from "../../src/tickets/tickets.ts";
 import { engineAt, OpenDatabase } from "../engine/open-database.ts";
@@ -16,7 +16,7 @@ forEachEngine((engine) => {
   describe(`ticket counters on ${engine.name}`, () => {
     test("first use makes the row, whoever is first; sequences are independent", async () => {
       await using db = await OpenDatabase.of(engine);
-      await db.createTables(ticketsTable());
+      await db.createTables(...ticketServerTables());
       const source = new TableTicketSource(db.database);
       const blocks = await Promise.all(Array.from({ length: 8 }, () => source.lease(dots, 100)));
       expect(blocks.map(({ first }) => first).toSorted((a, b) => Number(a - b))).toEqual(
@@ -32,7 +32,7 @@ forEachEngine((engine) => {
 
     test("a sequence ends at its bound with an error, gives what is left, and never wraps", async () => {
       await using db = await OpenDatabase.of(engine);
-      await db.createTables(ticketsTable());
+      await db.createTables(...ticketServerTables());
       for (const [name, max] of [
         ["narrow", 2n ** 31n - 1n],
         ["wide", 2n ** 63n - 2n],
@@ -56,7 +56,7 @@ forEachEngine((engine) => {
 
     test("take gives the last ids of a sequence to those who ask for no more", async () => {
       await using db = await OpenDatabase.of(engine);
-      await db.createTables(ticketsTable());
+      await db.createTables(...ticketServerTables());
       const short = { name: "short", start: 1n, max: 5n };
       const tickets = new Tickets({
         source: new TableTicketSource(db.database),
@@ -71,7 +71,7 @@ forEachEngine((engine) => {
       // The counters are where the engine keeps control state: for SQLite a file of its own.
       const control = db.engine.control().open({ ...POOL_DEFAULTS, connectionsMax: 3 });
       try {
-        for (const sql of db.engine.dialect.createTable(ticketsTable()))
+        for (const sql of ticketServerTables().flatMap((table) => db.engine.dialect.createTable(table)))
           await control.run({ sql, parameters: [], prepare: false });
         const tickets = new Tickets({
           source: new TableTicketSource(control),
@@ -97,7 +97,7 @@ forEachEngine((engine) => {
       await using databases = await engine.databases(1);
       const url = databases.urls[0] as string;
       const database = (await engineAt(url)).open(POOL_DEFAULTS);
-      for (const sql of database.engine.dialect.createTable(ticketsTable()))
+      for (const sql of ticketServerTables().flatMap((table) => database.engine.dialect.createTable(table)))
         await database.run({ sql, parameters: [], prepare: false });
       await database.close();
       const taken: string[] = [];

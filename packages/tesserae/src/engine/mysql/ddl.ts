@@ -41,6 +41,10 @@ export function createMysqlTable(table: TableModel): string[] {
   ];
 }
 
+export function addMysqlColumn(table: string, column: ColumnModel): string {
+  return `alter table ${quoteIdentifier(table)} add column ${columnDefinition(column)}`;
+}
+
 export function dropMysqlTable(name: string): string[] {
   return [`drop table if exists ${quoteIdentifier(name)}`];
 }

@@ -2,7 +2,7 @@ import { MysqlAdapter, MysqlQueryCompiler } from "kysely";
 import type { EngineDialect } from "../contract.ts";
 import { mysqlCapabilities } from "./capabilities.ts";
 import { decodeNaturalMysql, mysqlCodec } from "./codecs.ts";
-import { createMysqlTable, dropMysqlTable, quoteIdentifier } from "./ddl.ts";
+import { addMysqlColumn, createMysqlTable, dropMysqlTable, quoteIdentifier } from "./ddl.ts";
 import { classifyMysqlError } from "./errors.ts";
 import { createMysqlGuard, passMysqlGuard } from "./guard.ts";
 import { mysqlReplication } from "./replication.ts";
@@ -25,6 +25,7 @@ export const mysqlDialect: EngineDialect = Object.freeze({
   quote: quoteIdentifier,
   placeholders: (sql: string) => sql,
   createTable: createMysqlTable,
+  addColumn: addMysqlColumn,
   // With foreign_key_checks off a table may refer to one that does not exist yet.
   addForeignKeys: undefined,
   createGuard: createMysqlGuard,

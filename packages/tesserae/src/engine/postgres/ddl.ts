@@ -57,6 +57,10 @@ export function createPostgresTable(table: TableModel): string[] {
   ];
 }
 
+export function addPostgresColumn(table: string, column: ColumnModel): string {
+  return `alter table ${quoteIdentifier(table)} add column ${columnDefinition(table, column)}`;
+}
+
 /** Drops the table and the functions of its triggers. */
 export function dropPostgresTable(name: string, functions: readonly string[]): string[] {
   return [

@@ -3,7 +3,13 @@ import type { FederationModel } from "../../schema/model.ts";
 import type { Connection, EngineDialect } from "../contract.ts";
 import { postgresCapabilities } from "./capabilities.ts";
 import { postgresCodec } from "./codecs.ts";
-import { addPostgresForeignKeys, createPostgresTable, dropPostgresTable, quoteIdentifier } from "./ddl.ts";
+import {
+  addPostgresColumn,
+  addPostgresForeignKeys,
+  createPostgresTable,
+  dropPostgresTable,
+  quoteIdentifier,
+} from "./ddl.ts";
 import { classifyPostgresError } from "./errors.ts";
 import { createPostgresGuard, gateSql, guardFunctionNames, passPostgresGuard } from "./guard.ts";
 import { postgresReplication } from "./replication.ts";
@@ -20,6 +26,7 @@ export const postgresDialect: EngineDialect = Object.freeze({
   quote: quoteIdentifier,
   placeholders: numberPlaceholders,
   createTable: createPostgresTable,
+  addColumn: addPostgresColumn,
   addForeignKeys: addPostgresForeignKeys,
   createGuard: createPostgresGuard,
   passGuard: passPostgresGuard,

@@ -71,6 +71,10 @@ function typicalBytes(type: LogicalType): number {
   }
 }
 
+export function addSqliteColumn(table: string, column: ColumnModel): string {
+  return `alter table ${quoteIdentifier(table)} add column ${columnDefinition(table, column)}`;
+}
+
 export function dropSqliteTable(name: string): string[] {
   return [`drop table if exists ${quoteIdentifier(name)}`];
 }

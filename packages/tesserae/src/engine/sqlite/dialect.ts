@@ -2,7 +2,7 @@ import { SqliteAdapter, SqliteQueryCompiler } from "kysely";
 import type { EngineDialect } from "../contract.ts";
 import { sqliteCapabilities } from "./capabilities.ts";
 import { decodeNaturalSqlite, sqliteCodec } from "./codecs.ts";
-import { createSqliteTable, dropSqliteTable, quoteIdentifier } from "./ddl.ts";
+import { addSqliteColumn, createSqliteTable, dropSqliteTable, quoteIdentifier } from "./ddl.ts";
 import { classifySqliteError } from "./errors.ts";
 import { createSqliteGuard, passSqliteGuard } from "./guard.ts";
 import { sqliteTransfer } from "./transfer.ts";
@@ -17,6 +17,7 @@ export const sqliteDialect: EngineDialect = Object.freeze({
   quote: quoteIdentifier,
   placeholders: (sql: string) => sql,
   createTable: createSqliteTable,
+  addColumn: addSqliteColumn,
   addForeignKeys: undefined,
   createGuard: createSqliteGuard,
   passGuard: passSqliteGuard,

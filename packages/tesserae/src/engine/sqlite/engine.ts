@@ -53,6 +53,7 @@ class SqliteEngine implements Engine {
   readonly name = "sqlite";
   readonly dialect = sqliteDialect;
   readonly address: DatabaseAddress;
+  readonly inMemory: boolean;
   readonly #folder: string | undefined;
   readonly #store: Store;
   readonly #makeControl: () => Engine;
@@ -65,6 +66,7 @@ class SqliteEngine implements Engine {
     makeControl: (() => Engine) | undefined,
     folder?: string,
   ) {
+    this.inMemory = folder === undefined;
     this.#folder = folder;
     this.address = Object.freeze(address);
     this.#store = store;

@@ -1,0 +1,301 @@
+/** `fed.tickets`: ids, and what an operator does about where they come from. */
+import { isTesseraeError, TesseraeError } from "../base/errors.ts";
+import { counterBehind, findCounterBehind } from "./counter-check.ts";
+import { raiseCounter } from "./counter-states.ts";
+import { type CounterPlace, type CounterTable, isStopped } from "./counter-table.ts";
+import type { IdsInUse } from "./ids-in-use.ts";
+import type { NamedSequence } from "./sequences.ts";
+import type { GrowthResult, TicketGrowth } from "./ticket-growth.ts";
+import type { KnownSet, TicketMembers } from "./ticket-members.ts";
+import type { TicketServer } from "./ticket-server.ts";
+import { MAIN_PLACE, type TicketServers } from "./ticket-servers.ts";
+import type { GrowthPhase } from "./ticket-set.ts";
+import { Tickets, type TicketsOptions } from "./tickets.ts";
+
+/** Above the ids that are known: those that processes have leased and not used yet nobody can see. */
+const RAISE_MARGIN = 1_000_000n;
+
+export interface TicketCluster {
+  readonly members: TicketMembers;
+  readonly growth: TicketGrowth;
+  readonly servers: TicketServers;
+  readonly idsInUse: IdsInUse;
+}
+
+export interface TicketCounterStatus {
+  readonly sequence: string;
+  /** The next id that nobody has leased. */
+  readonly nextId: bigint;
+  /** `stopped`: it is behind what it gave, and waits for `raise`. */
+  readonly state: "open" | "closed" | "stopped";
+}
+
+export interface TicketServerStatus {
+  readonly address: string;
+  /** In which ids it gives: those that leave `offset` when divided by `step`. Undefined for a server outside of the set. */
+  readonly offset: number | undefined;
+  readonly step: number | undefined;
+  /** `outside`: configured, but not in the set: `grow()` takes it in. `down`: it does not answer, or may not be used; `reason` says why. */
+  readonly state: "open" | "closed" | "outside" | "down";
+  readonly reason: string | undefined;
+  readonly counters: readonly TicketCounterStatus[];
+}
+
+export interface TicketStatus {
+  /** 0: main gives the ids. It rises with each change of the servers. */
+  readonly generation: number;
+  /** What is under way, if the servers are being changed. */
+  readonly growing: GrowthPhase | undefined;
+  readonly servers: readonly TicketServerStatus[];
+}
+
+/** What `check` found. */
+export interface TicketFinding {
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface RaiseResult {
+  readonly sequence: string;
+  /** The next id of each server. */
+  readonly servers: readonly { readonly address: string; readonly nextId: bigint }[];
+}
+
+interface Counted {
+  readonly address: string;
+  readonly counters: CounterTable;
+  readonly place: CounterPlace;
+}
+
+export class FederationTickets extends Tickets {
+  readonly #cluster: TicketCluster;
+  readonly #sequences: ReadonlyMap<string, NamedSequence>;
+  readonly #beforeChange: (operation: string) => void;
+
+  /** `beforeChange` refuses what cannot be part of an open transaction. */
+  constructor(
+    options: Omit<TicketsOptions, "source">,
+    cluster: TicketCluster,
+    beforeChange: (operation: string) => void,
+  ) {
+    super({ ...options, source: cluster.servers });
+    this.#cluster = cluster;
+    this.#sequences = options.sequences;
+    this.#beforeChange = beforeChange;
+  }
+
+  /** Which servers give the ids, how each is, and its counters. Never rejects for one that is down. */
+  async status(): Promise<TicketStatus> {
+    const { members } = this.#cluster;
+    const known = await members.read();
+    const { set, record } = known;
+    const main =
+      set.generation > 0 ? [] : [await this.#statusOf(members.mainAddress, members.main, MAIN_PLACE)];
+    const servers = await Promise.all(members.servers.map((server) => this.#statusOfServer(server, known)));
+    return {
+      generation: set.generation,
+      growing: record.growing?.phase,
+      servers: [...main, ...servers],
+    };
+  }
+
+  /**
+   * Looks for what is wrong with the servers and their counters: what a process refuses before its first id, and what only needs to be known, such as a server
+   * that does not answer. Gives nothing when all is well.
+   */
+  async check(): Promise<TicketFinding[]> {
+    const { members, idsInUse } = this.#cluster;
+    const known = await members.read();
+    const findings: TicketFinding[] = [];
+    const add = (error: unknown) => findings.push(findingOf(error));
+    const counted: Counted[] = [];
+    if (known.set.generation === 0)
+      counted.push({ address: members.mainAddress, counters: members.main, place: MAIN_PLACE });
+    let silent = 0;
+    for (const server of members.servers) {
+      try {
+        const place = await members.placeOf(server, known);
+        if (place.kind === "member")
+          counted.push({ address: server.address, counters: server.commanded, place: place.place });
+        else add(notInSet(server.address));
+      } catch (error) {
+        silent += 1;
+        add(error);
+      }
+    }
+    const missing = known.set.servers.length - counted.length - silent;
+    if (known.set.generation > 0 && missing > 0) add(notNamed(missing, known));
+    if (known.record.growing !== undefined) add(growing(known.record.growing.phase));
+    const unread = new Set<string>();
+    for (const sequence of this.#sequences.values()) {
+      const notRead: string[] = [];
+      const finding = await findCounterBehind(sequence, idsInUse, counted, notRead);
+      if (finding !== undefined) add(counterBehind(sequence.name, finding));
+      for (const each of notRead) unread.add(each);
+    }
+    for (const each of unread) add(notRead(each));
+    for (const { address, counters } of counted)
+      for (const row of (await counters.readRows().catch(() => [])).filter(isStopped))
+        add(stoppedCounter(row.name, address));
+    return findings;
+  }
+
+  /**
+   * Makes the configured servers give the ids, while applications take them: from main to ticket servers, or with more of them than before. Deploy the
+   * configuration to all processes first: one that does not name the servers gets TICKETS_MOVED. `without` names servers, by address, that leave the set. After a crash,
+   * or when it was turned back, call it again.
+   */
+  async grow(options: { readonly without?: readonly string[] } = {}): Promise<GrowthResult> {
+    this.#beforeChange("tickets.grow");
+    return this.#cluster.growth.grow(options.without);
+  }
+
+  /**
+   * Lifts the counters of a sequence on every server of the set, and lets stopped ones count again. `above`: the last id that will not be given; unless said, a
+   * million above everything that is in use or was leased as far as can be seen. Ids that processes hold in memory cannot be seen: wait until those that took ids from the
+   * server before it was restored have ended, or say a number that is surely above.
+   */
+  async raise(sequence: string, options: { readonly above?: bigint } = {}): Promise<RaiseResult> {
+    this.#beforeChange("tickets.raise");
+    const { members, idsInUse } = this.#cluster;
+    const known = await members.read();
+    if (known.record.growing !== undefined) throw notWhileGrowing();
+    const counted = await this.#counted(known);
+    const bounds = this.#sequences.get(sequence);
+    const above = options.above ?? (await highestKnown(sequence, counted, idsInUse)) + RAISE_MARGIN;
+    if (above < 0n || (bounds !== undefined && above >= bounds.max))
+      throw new TesseraeError(
+        "VALUE_INVALID",
+        `tickets.raise("${sequence}", { above: ${above} }): the number is from 0 to below the sequence's last id${bounds === undefined ? "" : `, ${bounds.max}`}. Say above what the counters are to be.`,
+        { cluster: "tickets", operation: "tickets.raise" },
+      );
+    const servers: { address: string; nextId: bigint }[] = [];
+    for (const { address, counters, place } of counted)
+      servers.push({ address, nextId: await raiseCounter(counters, sequence, above + 1n, place) });
+    return { sequence, servers };
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    await this.#cluster.servers.close();
+    await this.#cluster.members.close();
+  }
+
+  /** Every server of the set: one that is down, or not configured, would stay behind. */
+  async #counted(known: KnownSet): Promise<Counted[]> {
+    const { members } = this.#cluster;
+    if (known.set.generation === 0)
+      return [{ address: members.mainAddress, counters: members.main, place: MAIN_PLACE }];
+    const counted: Counted[] = [];
+    for (const server of members.servers) {
+      const place = await members.placeOf(server, known);
+      if (place.kind === "member")
+        counted.push({ address: server.address, counters: server.commanded, place: place.place });
+    }
+    const missing = known.set.servers.length - counted.length;
+    if (missing > 0) throw notNamed(missing, known);
+    return counted;
+  }
+
+  async #statusOfServer(server: TicketServer, known: KnownSet): Promise<TicketServerStatus> {
+    const nothing = { offset: undefined, step: undefined, counters: [] };
+    try {
+      const place = await this.#cluster.members.placeOf(server, known);
+      if (place.kind === "outside")
+        return { address: server.address, state: "outside", reason: undefined, ...nothing };
+      const status = await this.#statusOf(server.address, server.commanded, place.place);
+      const reason = server.health.reason;
+      return reason === undefined ? status : { ...status, state: "down", reason: textOf(reason) };
+    } catch (error) {
+      return { address: server.address, state: "down", reason: textOf(error), ...nothing };
+    }
+  }
+
+  async #statusOf(
+    address: string,
+    counters: CounterTable,
+    { generation, offset, step }: CounterPlace,
+  ): Promise<TicketServerStatus> {
+    const state = await counters.readState();
+    const rows = await counters.readRows();
+    const isOpen = state.state === "open" && state.generation === generation;
+    return {
+      address,
+      offset,
+      step,
+      state: isOpen ? "open" : "closed",
+      reason: undefined,
+      counters: rows.map((row) => ({
+        sequence: row.name,
+        nextId: row.closedId ?? row.nextId,
+        state: isStopped(row) ? "stopped" : row.generation === BigInt(generation) ? "open" : "closed",
+      })),
+    };
+  }
+}
+
+async function highestKnown(sequence: string, counted: readonly Counted[], ids: IdsInUse): Promise<bigint> {
+  const { id = 0n, unread } = await ids.highest(sequence);
+  if (unread.length > 0)
+    throw new TesseraeError(
+      "TICKETS_UNAVAILABLE",
+      `Not every database could be asked for the ids in use (${unread.join(" | ")}). Say yourself above what the counters of "${sequence}" are to be: --above ID.`,
+      { cluster: "tickets", operation: "tickets.raise" },
+    );
+  const rows = await Promise.all(counted.map(({ counters }) => counters.readRow(sequence)));
+  return rows.reduce((highest, row) => {
+    const next = row?.closedId ?? row?.nextId ?? 0n;
+    return next > highest ? next : highest;
+  }, id);
+}
+
+function textOf(error: unknown): string {
+  if (isTesseraeError(error)) return `${error.code}: ${error.message}`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+function findingOf(error: unknown): TicketFinding {
+  if (isTesseraeError(error)) return { code: error.code, message: error.message };
+  return { code: "TICKETS_UNAVAILABLE", message: textOf(error) };
+}
+
+function found(
+  code: "TICKET_STEP" | "TICKETS_UNAVAILABLE" | "TICKET_COUNTER_BEHIND",
+  message: string,
+): TesseraeError {
+  return new TesseraeError(code, message, { cluster: "tickets", operation: "tickets.check" });
+}
+
+const notInSet = (address: string) =>
+  found(
+    "TICKET_STEP",
+    `${address} is configured and gives no ids: it is not in the set of ticket servers. "tesserae tickets grow" takes it in, when every process has the configuration.`,
+  );
+
+const notNamed = (missing: number, { set }: KnownSet) =>
+  found(
+    "TICKET_STEP",
+    `${missing} of the ${set.servers.length} ticket servers are not in the configuration. Name all of them in the tickets block.`,
+  );
+
+const growing = (phase: GrowthPhase) =>
+  found(
+    "TICKETS_UNAVAILABLE",
+    `The ticket servers are being changed (${phase}). If nobody is at it any more, finish it: "tesserae tickets grow".`,
+  );
+
+const notRead = (reason: string) =>
+  found("TICKETS_UNAVAILABLE", `Not everything could be compared: ${reason}`);
+
+const notWhileGrowing = () =>
+  new TesseraeError(
+    "TICKETS_UNAVAILABLE",
+    'The ticket servers are being changed. Raise the counters when that has ended; "tesserae tickets grow" finishes it.',
+    { cluster: "tickets", operation: "tickets.raise" },
+  );
+
+const stoppedCounter = (sequence: string, address: string) =>
+  found(
+    "TICKET_COUNTER_BEHIND",
+    `The counter of the ticket sequence "${sequence}" on ${address} is stopped, because the server was restored from an older state. Raise it: "tesserae tickets raise ${sequence}".`,
+  );

@@ -1,0 +1,143 @@
+/**
+ * Who is who: the set in force as main has it, and which of the configured databases are its servers. A server is known by what its own database says,
+ * never by its place in the configuration.
+ */
+import { TesseraeError } from "../base/errors.ts";
+import type { Database, Engine, PoolOptions } from "../engine/contract.ts";
+import { ControlStore } from "../engine/control-store.ts";
+import { COUNTERS_OF_MAIN, type CounterPlace, CounterTable } from "./counter-table.ts";
+import type { ServerIdentity } from "./ticket-server.ts";
+import { GivenIds, TicketServer } from "./ticket-server.ts";
+import { setInForce, type TicketSet, type TicketSetRecord, TicketSetRow } from "./ticket-set.ts";
+
+export interface TicketMembersOptions {
+  /** Main's control database. */
+  readonly control: Database;
+  /** See `ControlStore`. */
+  readonly gate: () => Promise<void>;
+  /** The ticket servers of the configuration. */
+  readonly engines: readonly Engine[];
+  readonly pool: PoolOptions;
+  readonly connectionsMax: number;
+  readonly timeoutMs: number;
+  readonly checkVersion: (database: Database) => Promise<void>;
+}
+
+/** The set in force as it was read at some moment, and what each server that answered since then is in it. */
+export interface KnownSet {
+  readonly record: TicketSetRecord;
+  readonly set: TicketSet;
+  readonly installation: string | undefined;
+  /** What has been found out. A server that is not in it has not answered yet. */
+  readonly places: Map<TicketServer, ServerPlace>;
+}
+
+/** `outside`: a ticket server of this installation that the set does not have, or one that is none yet. */
+export type ServerPlace =
+  | { readonly kind: "member"; readonly id: string; readonly place: CounterPlace }
+  | { readonly kind: "outside"; readonly id: string | undefined };
+
+export class TicketMembers {
+  /** Main's own counters, which are those of generation 0. */
+  readonly main: CounterTable;
+  readonly mainGiven: GivenIds;
+  readonly mainAddress: string;
+  readonly setRow: TicketSetRow;
+  readonly servers: readonly TicketServer[];
+
+  constructor(options: TicketMembersOptions) {
+    const { control, gate, engines, ...serverOptions } = options;
+    const place = { cluster: "tickets", operation: "tickets" };
+    this.main = new CounterTable(new ControlStore(control, place, gate), COUNTERS_OF_MAIN);
+    this.mainAddress = control.engine.address.display;
+    this.mainGiven = new GivenIds(this.main, this.mainAddress);
+    this.setRow = new TicketSetRow(this.main);
+    const twin = engines.find(({ address }) => address.identity === control.engine.address.identity);
+    if (twin !== undefined)
+      throw new TesseraeError(
+        "CONFIG_SAME_DATABASE",
+        `tickets names main's own database (${twin.address.display}), which has the counters of a federation without ticket servers. Give each ticket server a database of its own; it may be on main's server.`,
+        { cluster: "tickets" },
+      );
+    this.servers = engines.map((engine) => new TicketServer(engine, serverOptions));
+  }
+
+  async read(): Promise<KnownSet> {
+    const { record, installation } = await this.setRow.read();
+    return { record, installation, set: setInForce(record), places: new Map() };
+  }
+
+  /** What a server is in the set; asked of it once. Raises what makes it unfit to be asked for ids. */
+  async placeOf(server: TicketServer, known: KnownSet): Promise<ServerPlace> {
+    const asked = known.places.get(server);
+    if (asked !== undefined) return asked;
+    const place = placeIn(known, server.address, await server.identify());
+    if (place.kind === "member") this.#refuseTwin(server, place.id, known);
+    known.places.set(server, place);
+    return place;
+  }
+
+  #refuseTwin(server: TicketServer, id: string, known: KnownSet): void {
+    for (const [other, place] of known.places) {
+      if (other === server || place.id !== id) continue;
+      throw sameServer(other.address, server.address);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.servers.map((server) => server.close()));
+  }
+}
+
+/** What a server is in a set, by what it says of itself. */
+export function placeIn(
+  { set, installation }: Pick<KnownSet, "set" | "installation">,
+  address: string,
+  identity: ServerIdentity | undefined,
+): ServerPlace {
+  if (identity === undefined) return { kind: "outside", id: undefined };
+  const { id, state } = identity;
+  if (identity.installation !== installation)
+    throw misplaced(
+      "TICKET_SERVER_IDENTITY",
+      `${address} is a ticket server of another installation (${identity.installation}). Correct the configuration.`,
+    );
+  const index = set.servers.indexOf(id);
+  if (index < 0) {
+    if (state.state === "open")
+      throw misplaced(
+        "TICKET_SERVER_IDENTITY",
+        `${address} counts as server ${state.offset} of ${state.step} in set ${state.generation}, of which main knows nothing: main has set ${set.generation}. One of the two was restored from an older state.`,
+      );
+    return { kind: "outside", id };
+  }
+  const place = { generation: set.generation, offset: index + 1, step: set.servers.length };
+  if (state.generation === set.generation) {
+    if (state.step !== place.step)
+      throw misplaced(
+        "TICKET_STEP",
+        `${address} counts in steps of ${state.step}, and the set has ${place.step} servers: ids would be given twice, or never. Somebody changed its tesserae_meta: bring it back to step ${place.step}, offset ${place.offset}.`,
+      );
+    if (state.offset !== place.offset)
+      throw misplaced(
+        "TICKET_OFFSET",
+        `${address} has the offset ${state.offset}, which is another server's: by main's list it is server ${place.offset} of ${place.step}. Somebody changed its tesserae_meta: bring it back to offset ${place.offset}.`,
+      );
+  }
+  return { kind: "member", id, place };
+}
+
+/** A database that was copied takes its name with it. */
+export function sameServer(one: string, other: string): TesseraeError {
+  return misplaced(
+    "TICKET_OFFSET",
+    `${one} and ${other} are the same ticket server, with the same offset: they would give the same ids. One is a copy of the other, or another name for it. Name each server once; a new one begins with an empty database.`,
+  );
+}
+
+function misplaced(
+  code: "TICKET_SERVER_IDENTITY" | "TICKET_STEP" | "TICKET_OFFSET",
+  message: string,
+): TesseraeError {
+  return new TesseraeError(code, message, { cluster: "tickets" });
+}
