@@ -194,12 +194,14 @@ export class TicketServers implements TicketSource {
     for (const round of ["good", "left out"] as const) {
       for (const server of inTurn) {
         if (asked.has(server) || known.places.get(server)?.kind === "outside") continue;
-        const healths = [server.health, server.healthOf(sequence.name)];
-        if (round === "good" && !healths.every(({ good }) => good)) {
+        const own = server.healthOf(sequence.name);
+        if (server.health.fresh || own.fresh) continue;
+        if (round === "good" && !server.health.good) {
           if (server.health.due) server.probe(sequence.name);
           continue;
         }
-        if (healths.some(({ fresh }) => fresh)) continue;
+        // The server answers; only what it says of this sequence may have changed.
+        if (round === "good" && !own.good && !own.due) continue;
         asked.add(server);
         const answer = await this.#leaseFrom(server, sequence, count, known);
         if (answer === "moved") closed.push(server);
