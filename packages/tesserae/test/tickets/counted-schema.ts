@@ -18,11 +18,12 @@ export const countedSchema = defineSchema({
   },
 });
 
-/** Table sequences that have few ids left. */
+/** Sequences that have few ids left; `few` by the options. */
 export const nearTheEndSchema = defineSchema({
   key: bigint(),
   tables: {
     narrow: global({ id: int().table({ start: 2 ** 31 - 8, step: 3 }) }),
+    few: global({ id: int().ticket() }),
     wide: global({ id: bigint().table({ start: 2n ** 63n - 3n, step: 10n }) }),
   },
 });

@@ -106,24 +106,51 @@ forEachEngine((engine) => {
     test("several processes take each id of a table sequence once, with none between, whatever the step", async () => {
       const first = (await fed.ids.next("invoices")) + 3;
       const firstOrder = (await fed.ids.next("orders", { column: "id" })) + 10n;
-      const lines = await runProcesses(3, opened.url, "120");
+      const lines = await runProcesses(3, opened.url, "60");
       const numbers = (what: string) =>
         lines
           .filter((line) => line.startsWith(what))
           .map((line) => Number(line.slice(what.length + 1)))
           .toSorted((a, b) => a - b);
-      expect(numbers("invoice")).toEqual(Array.from({ length: 360 }, (_, i) => first + 3 * i));
-      expect(numbers("order")).toEqual(Array.from({ length: 90 }, (_, i) => Number(firstOrder) + 10 * i));
+      expect(numbers("invoice")).toEqual(Array.from({ length: 180 }, (_, i) => first + 3 * i));
+      expect(numbers("order")).toEqual(Array.from({ length: 45 }, (_, i) => Number(firstOrder) + 10 * i));
     }, 60_000);
+
+    test("processes that lease blocks and processes that take one by one never give the same id", async () => {
+      const main = opened.url;
+      await using single = await federate({ schema: countedSchema, main, ticketing: { mode: "single" } });
+      await using mixed = await federate({
+        schema: countedSchema,
+        main,
+        ticketing: { blockIds: 7, sequences: { users: { mode: "single" } } },
+      });
+      const taken: (bigint | number)[] = [];
+      for (let i = 0; i < 15; i++) {
+        const at = await Promise.all([
+          ...[fed, single, mixed].map(({ ids }) => ids.next("dots")),
+          ...[fed, single, mixed].map(({ ids }) => ids.next("users")),
+          mixed.ids.take("dots", 9),
+        ]);
+        taken.push(...at.flat().map((id) => (typeof id === "number" ? -id : id)));
+      }
+      expect(new Set(taken).size).toBe(15 * 15);
+    });
 
     test("a sequence ends at its column's last id, and gives what is left of it", async () => {
       await using databases = await engine.databases(1);
-      await using ended = await federate({ schema: nearTheEndSchema, main: databases.urls[0] as string });
+      await using ended = await federate({
+        schema: nearTheEndSchema,
+        main: databases.urls[0] as string,
+        ticketing: { sequences: { few: { start: BigInt(INT_MAX) } } },
+      });
       await ended.schema.apply();
       expect(await ended.ids.take("narrow", 2)).toEqual([INT_MAX - 7, INT_MAX - 4]);
       await expect(ended.ids.take("narrow", 2)).rejects.toMatchObject({ code: "TICKET_SEQUENCE_EXHAUSTED" });
       expect(await ended.ids.next("narrow")).toBe(INT_MAX - 1);
       await expect(ended.ids.next("narrow")).rejects.toMatchObject({ code: "TICKET_SEQUENCE_EXHAUSTED" });
+      const tickets = { code: "TICKET_SEQUENCE_EXHAUSTED", cluster: "tickets" };
+      expect(await ended.ids.next("few")).toBe(INT_MAX);
+      await expect(ended.ids.next("few")).rejects.toMatchObject(tickets);
       expect(await ended.ids.next("wide")).toBe(2n ** 63n - 3n);
       await expect(ended.ids.next("wide")).rejects.toMatchObject({ code: "TICKET_SEQUENCE_EXHAUSTED" });
       await expect(ended.ids.next("wide")).rejects.toMatchObject({ code: "TICKET_SEQUENCE_EXHAUSTED" });
