@@ -284,6 +284,7 @@ const catalogue = {
     retryable: true,
     summary: "The server takes no writes: it is a replica, or was made read-only. Nothing was written.",
   },
+  SERVER_VERSION: { retryable: false, summary: "The database server is older than the library needs." },
   SHARD_IDENTITY: {
     retryable: false,
     summary: "A database is not the shard that the configuration says it is.",

@@ -54,10 +54,19 @@ const CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
   // MySQL's words for a lock that NOWAIT did not get, and for a check; MariaDB has 1205 and 4025.
   [3572, "LOCK_TIMEOUT"],
   [3819, "CONSTRAINT_CHECK"],
+  // MySQL's alone: the login is locked, its password is out of date, the server is closed to all but its administrators.
+  [1862, "CONNECT_FAILED"],
+  [3032, "CONNECT_FAILED"],
+  [3118, "CONNECT_FAILED"],
+  [3955, "CONNECT_FAILED"],
+  // MySQL's group replication: another member has changed the same rows.
+  [3101, "SERIALIZATION"],
   [4025, "CONSTRAINT_CHECK"],
   [4031, "CONNECTION_LOST"],
 ]);
 
+/** MySQL has no RETURNING; MariaDB has none on updates. */
+const SYNTAX = 1064;
 const OPTION_PREVENTS = 1290;
 const READ_ONLY_MODE = 1836;
 
@@ -86,6 +95,8 @@ export function classifyMysqlError(error: unknown): ErrorReason {
       return { code: "GUARD_REFUSED", guard: { reason, table, key }, fatal: false };
     }
   }
+  if (error.errno === SYNTAX && /near 'returning\b/i.test(error.message))
+    return { code: "RETURNING_UNSUPPORTED", fatal: false };
   const code = isReadOnlyServer(error) ? "SERVER_READ_ONLY" : (CODES.get(error.errno) ?? "QUERY_FAILED");
   return { code, constraint: constraintOf(error.message), fatal: isFatal(error) };
 }

@@ -23,6 +23,7 @@ import { type ConnectionOwner, MysqlConnection } from "./connection.ts";
 import type { Driver, DriverConfig } from "./driver.ts";
 import { isConnectionLimit, LostError } from "./errors.ts";
 import type { MysqlSettings } from "./options.ts";
+import { greetingOf, serverTooOld } from "./server-version.ts";
 import { MysqlSession } from "./session.ts";
 
 const CLOSE_TIMEOUT_MS = 10_000;
@@ -175,6 +176,12 @@ export class MysqlDatabase implements Database, ConnectionOwner {
       this.#sessions.set(client, session);
       this.#arrived(null, session, done);
     };
+    // Before a statement that such a server would not understand.
+    const tooOld = serverTooOld(greetingOf(client), this.engine.address.display);
+    if (tooOld !== undefined) {
+      ready(tooOld);
+      return;
+    }
     session.start({ sql: this.#settings.sessionSql, parameters: [], prepare: false }, (error) => {
       if (this.#watch === undefined || session.broken || error !== null) ready(error);
       else this.#checkWritable(this.#watch, session, ready);

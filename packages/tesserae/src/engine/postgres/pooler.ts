@@ -89,6 +89,20 @@ export function ask(client: PoolClient, text: string, timeoutMs: number): Promis
   });
 }
 
+const VERSION = "pg_catalog.current_setting('server_version_num') as version";
+/** `create or replace trigger` is new in 14. */
+const OLDEST = 14;
+
+function checkVersion(version: unknown, display: string): void {
+  const major = Math.trunc(Number(version) / 10_000);
+  if (major >= OLDEST) return;
+  throw new TesseraeError(
+    "SERVER_VERSION",
+    `${display} is PostgreSQL ${major}; the library needs ${OLDEST} or newer. Upgrade the server.`,
+    { operation: "connect" },
+  );
+}
+
 /**
  * Whether a connection that was opened without `pooler` goes straight to the server. POOLER_TRANSACTION where something between keeps the settings from it. "other" where something
  * between hands them on: what its connections remember nobody knows, so statements get no names.
@@ -98,11 +112,12 @@ export async function checkDirect(
   display: string,
   timeoutMs: number,
 ): Promise<"direct" | "other"> {
-  const { pid, marker } = await ask(
+  const { version, pid, marker } = await ask(
     client,
-    `select pg_catalog.pg_backend_pid() as pid, coalesce(pg_catalog.current_setting('${MARKER}', true), '') as marker`,
+    `select ${VERSION}, pg_catalog.pg_backend_pid() as pid, coalesce(pg_catalog.current_setting('${MARKER}', true), '') as marker`,
     timeoutMs,
   );
+  checkVersion(version, display);
   if (pid === (client as unknown as { readonly processID: number }).processID) return "direct";
   if (marker === "") throw poolerFound(display, "it keeps the session's settings from the server");
   return "other";
@@ -113,9 +128,11 @@ export async function checkPooled(client: PoolClient, display: string, timeoutMs
   const wanted = { ...POOLER_STARTUP, ...CODEC_SETTINGS };
   const names = Object.keys(wanted);
   const settings = names.map((name) => `pg_catalog.current_setting('${name}') as "${name}"`);
-  const answer = await ask(client, `select ${settings.join(", ")}`, timeoutMs).catch((error: Error) => {
+  const text = `select ${[VERSION, ...settings].join(", ")}`;
+  const answer = await ask(client, text, timeoutMs).catch((error: Error) => {
     throw error.message === READ_TIMEOUT ? poolerBusy(display, timeoutMs, error) : error;
   });
+  checkVersion(answer["version"], display);
   const wrong = names.filter((name) => !fits(name, String(answer[name]), wanted[name] as string));
   if (wrong.length === 0) return;
   const found = wrong.map((name) => `${name} is ${answer[name]}`).join(", ");
