@@ -1,0 +1,206 @@
+/** What a context has written, its reads on replicas see: whatever the replicas do meanwhile, and also where a token has carried it on. */
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ReplicatedServers, whyUnavailable } from "@tesserae/test-support";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { addUser, type DotsFederation } from "../federation/dots-federation.ts";
+import type { TokenQuestion } from "./read-with-token.child.ts";
+import { openReplicated, REPLICATED_ENGINES, readUntil, startServers } from "./replicated-federation.ts";
+
+/** `TESSERAE_OWN_READS=100000` for the figure that is published. */
+const OWN_READS = Number(process.env.TESSERAE_OWN_READS ?? 3_000);
+const WRITERS = 4;
+
+/** Another process with the same configuration, which reads what a token was given for. */
+class OtherProcess {
+  readonly #child;
+  #asked = 0;
+
+  constructor(urls: readonly string[]) {
+    this.#child = fork(join(import.meta.dirname, "read-with-token.child.ts"), urls, {
+      execArgv: ["--conditions=tesserae-source"],
+    });
+  }
+
+  async read(question: Omit<TokenQuestion, "id">): Promise<string> {
+    const id = ++this.#asked;
+    const answered = new Promise<string>((resolve, reject) => {
+      const hear = (answer: { id: number; name?: string; error?: string }) => {
+        if (answer.id !== id) return;
+        this.#child.off("message", hear);
+        if (answer.name === undefined) reject(new Error(answer.error));
+        else resolve(answer.name);
+      };
+      this.#child.on("message", hear);
+    });
+    this.#child.send({ ...question, id } satisfies TokenQuestion);
+    return answered;
+  }
+
+  async end(): Promise<void> {
+    this.#child.disconnect();
+    await once(this.#child, "exit");
+  }
+}
+
+const nameOf = async (fed: DotsFederation, id: bigint) =>
+  (await fed.replica.selectFrom("users").select("name").where("id", "=", id).executeTakeFirst())?.name;
+
+describe.each(REPLICATED_ENGINES)("%s", (engine) => {
+  const reason = whyUnavailable(engine);
+  describe.skipIf(reason !== undefined)(reason ?? "freshness", () => {
+    let servers: ReplicatedServers;
+    beforeAll(async () => {
+      servers = await startServers(engine);
+    }, 60_000);
+    afterAll(() => servers.stop());
+
+    test(`no stale own read in ${OWN_READS} while replication stops and starts, here and by tokens in another process`, {
+      timeout: 60_000 + OWN_READS * 60,
+    }, async () => {
+      await using opened = await openReplicated(servers, 0, { replication: { freshnessWaitMs: 100 } });
+      const { fed } = opened;
+      const users = [];
+      for (let i = 0; i < WRITERS; i++) users.push(await addUser(fed, `writer ${i}`));
+      await readUntil(fed, (replicas) => replicas.every(({ state }) => state === "healthy"));
+      const other = new OtherProcess([String(opened.config.main), ...opened.config.replicas]);
+      const stale: string[] = [];
+      let reads = 0;
+      let done = false;
+      const readOwn = async ({ id }: { id: bigint }, writer: number) => {
+        for (let i = 0; reads < OWN_READS; i++) {
+          const name = `writer ${writer}, ${i}`;
+          const token = await fed.freshness.run(async () => {
+            if (i % 3 === 0) {
+              await fed.main.transaction().execute(async (tx) => {
+                await tx.updateTable("users").set({ name }).where("id", "=", id).execute();
+              });
+            } else {
+              await fed.main.updateTable("users").set({ name }).where("id", "=", id).execute();
+            }
+            if (i % 10 === 0) return fed.freshness.token();
+            reads += 1;
+            const seen = await nameOf(fed, id);
+            if (seen !== name) stale.push(`${name}: ${seen}`);
+            return undefined;
+          });
+          if (token === undefined) continue;
+          reads += 1;
+          const seen = await other.read({ token, user: String(id) });
+          if (seen !== name) stale.push(`${name}, by token: ${seen}`);
+        }
+      };
+      const stopAndStart = async () => {
+        for (let turn = 0; !done; turn++) {
+          const replica = servers.replicas[turn % 2];
+          await replica?.stopReplication();
+          await sleep(100);
+          await replica?.startReplication();
+          await sleep(50);
+        }
+      };
+      const stopping = stopAndStart();
+      await Promise.all(users.map(readOwn)).finally(() => {
+        done = true;
+      });
+      await stopping;
+      await other.end();
+      expect(stale).toEqual([]);
+      expect(reads).toBeGreaterThanOrEqual(OWN_READS);
+    });
+
+    test("a context waits for its own writes alone, and goes to the primary when the wait is over", async () => {
+      await using opened = await openReplicated(servers, 0, { replication: { freshnessWaitMs: 200 } });
+      const { fed } = opened;
+      const ada = await addUser(fed, "ada");
+      await servers.waitUntilCaughtUp();
+      await readUntil(fed, (replicas) => replicas.every(({ state }) => state === "healthy"));
+      for (const replica of servers.replicas) await replica.stopReplication();
+      try {
+        const rename = (name: string) =>
+          fed.main.updateTable("users").set({ name }).where("id", "=", ada.id).execute();
+        await fed.freshness.run(async () => {
+          await rename("eve");
+          expect(await nameOf(fed, ada.id)).toBe("eve");
+          // Neither another context nor one that has only begun waits for that.
+          expect(await fed.freshness.run(() => nameOf(fed, ada.id))).toBe("ada");
+          const token = await fed.freshness.token();
+          expect(token).toMatch(/^f1\.[\w-]{4,200}$/);
+          expect(await fed.freshness.run(() => nameOf(fed, ada.id), { token })).toBe("eve");
+          expect(await fed.freshness.run(() => fed.freshness.token(), { token })).toBe(token);
+        });
+        // A write that failed may have written; one that was refused before it was sent has not.
+        await fed.freshness.run(async () => {
+          const failing = fed.main.insertInto("users").values({ id: ada.id, name: "twin" }).execute();
+          await expect(failing).rejects.toMatchObject({ code: "CONSTRAINT_UNIQUE" });
+          expect(await nameOf(fed, ada.id)).toBe("eve");
+        });
+        const careless = await opened.open({ replication: { freshness: "none" } });
+        await careless.main.updateTable("users").set({ name: "mallory" }).where("id", "=", ada.id).execute();
+        expect(await careless.freshness.token()).toBeUndefined();
+        expect(await fed.freshness.run(() => nameOf(fed, ada.id))).toBe("ada");
+      } finally {
+        for (const replica of servers.replicas) await replica.startReplication();
+      }
+    });
+
+    test("tokens that are none are refused, and foreign ones do no harm", async () => {
+      await using opened = await openReplicated(servers, 0, { replication: { freshnessWaitMs: 5_000 } });
+      const { fed } = opened;
+      const ada = await addUser(fed, "ada");
+      const tokenOf = (positions: object) =>
+        `f1.${Buffer.from(JSON.stringify(positions)).toString("base64url")}`;
+      const read = (token: string) => fed.freshness.run(() => nameOf(fed, ada.id), { token });
+      for (const token of [
+        "",
+        "f1.",
+        "nonsense",
+        "f1.AAAA",
+        tokenOf([]),
+        tokenOf({ main: 1 }),
+        tokenOf({ "db-1": "0/1" }),
+      ])
+        expect(() => read(token)).toThrow(expect.objectContaining({ code: "FRESHNESS_TOKEN_INVALID" }));
+      await servers.waitUntilCaughtUp();
+      const foreign = [
+        { 7: "0/1" },
+        // Of another engine, and of another installation that has written more.
+        { main: engine === "mysql" ? "0/3000148" : "0-1-5" },
+        { main: engine === "mysql" ? "0-1-999999999,5-1-7" : "FFFF/3000148" },
+      ];
+      const begunMs = performance.now();
+      for (const positions of foreign) expect(await read(tokenOf(positions))).toBe("ada");
+      // Nobody waited for what will never come.
+      expect(performance.now() - begunMs).toBeLessThan(4_000);
+    });
+
+    test("while the primary is down reads go on; a context that has just written there does not read what is older", async () => {
+      await using opened = await openReplicated(servers, 0, {
+        replication: { freshnessWaitMs: 300, maxLagMs: 2_000 },
+        failover: { waitMs: 200 },
+      });
+      const { fed } = opened;
+      const ada = await addUser(fed, "ada");
+      await servers.waitUntilCaughtUp();
+      const idle = await opened.open();
+      await readUntil(idle, (replicas) => replicas.every(({ state }) => state === "healthy"));
+      await readUntil(fed, (replicas) => replicas.every(({ state }) => state === "healthy"));
+      await fed.main.updateTable("users").set({ name: "eve" }).where("id", "=", ada.id).execute();
+      await servers.primary.kill();
+      try {
+        await expect(nameOf(fed, ada.id)).rejects.toMatchObject({ retryable: true });
+        expect(await nameOf(idle, ada.id)).toMatch(/ada|eve/);
+        expect(await fed.freshness.run(() => nameOf(fed, ada.id))).toMatch(/ada|eve/);
+        // After maxLagMs the write has been applied, or was lost with the primary.
+        await expect
+          .poll(() => nameOf(fed, ada.id).catch(String), { timeout: 10_000 })
+          .toMatch(/^(ada|eve)$/);
+      } finally {
+        await servers.primary.restart();
+      }
+      await expect.poll(() => nameOf(fed, ada.id), { timeout: 10_000 }).toBe("eve");
+    });
+  });
+});

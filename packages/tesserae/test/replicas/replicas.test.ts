@@ -1,0 +1,232 @@
+/** Replicas over the engines' own replication: who answers, who is left out, and who comes back. */
+import { AsyncLocalStorage } from "node:async_hooks";
+import { freshDatabases, type ReplicatedServers, whyUnavailable } from "@tesserae/test-support";
+import { sql } from "kysely";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { isTesseraeError } from "../../src/index.ts";
+import { addUser, type DotsFederation } from "../federation/dots-federation.ts";
+import {
+  openReplicated,
+  REPLICATED_ENGINES,
+  readUntil,
+  startServers,
+  statesOf,
+} from "./replicated-federation.ts";
+
+/** Reads without a pause until `stop`, some at the same time. Gives their number, and what failed. */
+function readWithoutEnd(fed: DotsFederation, readers = 8) {
+  let stopped = false;
+  let reads = 0;
+  const failures: unknown[] = [];
+  const run = async () => {
+    while (!stopped) {
+      try {
+        await fed.replica.selectFrom("users").select("name").execute();
+        reads += 1;
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  };
+  const running = Promise.all(Array.from({ length: readers }, run));
+  return {
+    failures,
+    get reads() {
+      return reads;
+    },
+    async stop() {
+      stopped = true;
+      await running;
+    },
+  };
+}
+
+const allHealthy = (replicas: readonly { state: string }[]) =>
+  replicas.every(({ state }) => state === "healthy");
+
+describe.each(REPLICATED_ENGINES)("%s", (engine) => {
+  const reason = whyUnavailable(engine);
+  describe.skipIf(reason !== undefined)(reason ?? "replicas", () => {
+    let servers: ReplicatedServers;
+    beforeAll(async () => {
+      servers = await startServers(engine);
+    }, 60_000);
+    afterAll(() => servers.stop());
+
+    test("reads go to the replicas in turn, and writes nowhere", async () => {
+      await using opened = await openReplicated(servers, 2);
+      const { fed } = opened;
+      const ada = await addUser(fed, "ada", 1);
+      const served = async () => {
+        const rows = await sql<{ port: unknown }>`select ${sql.raw(
+          engine === "mysql" ? "@@port" : "current_setting('port')",
+        )} as port`.execute(fed.at(ada.id).replica.unfiltered());
+        return Number(rows.rows[0]?.port);
+      };
+      const ports = new Set<number>();
+      // In a context that has written nothing, so that both will do.
+      await fed.freshness.run(async () => {
+        for (let i = 0; i < 6; i++) ports.add(await served());
+      });
+      expect([...ports].sort()).toEqual(servers.replicas.map(({ port }) => port).sort());
+      expect(await fed.at(ada.id).replica.selectFrom("sheets").select("label").execute()).toEqual([
+        { label: "ada's" },
+      ]);
+      expect(await fed.replica.selectFrom("users").select("name").execute()).toEqual([{ name: "ada" }]);
+
+      const writes: Promise<unknown>[] = [
+        fed.replica.deleteFrom("users").execute(),
+        fed.at(ada.id).replica.deleteFrom("sheets").execute(),
+        fed.at(ada.id).replica.unfiltered().deleteFrom("sheets").execute(),
+        fed
+          .at(ada.id)
+          .replica.transaction()
+          .execute((tx) => tx.deleteFrom("sheets").execute()),
+        sql`delete from sheets`.execute(fed.at(ada.id).replica.unfiltered()),
+        sql`commit`.execute(fed.at(ada.id).replica.unfiltered()),
+      ];
+      for (const write of await Promise.allSettled(writes))
+        expect(write).toMatchObject({ status: "rejected", reason: { code: "REPLICA_READ_ONLY" } });
+      expect(await fed.at(ada.id).selectFrom("sheets").select("label").execute()).toHaveLength(1);
+    });
+
+    test("a raw statement that begins as a read cannot write, also where the primary answers", async () => {
+      await using opened = await openReplicated(servers, 0);
+      const alone = await opened.open({ replicas: undefined as never });
+      const ada = await addUser(alone, "ada");
+      const hidden =
+        engine === "postgres"
+          ? sql`with gone as (delete from sheets returning id) select * from gone`
+          : sql`select * from sheets for update`;
+      for (const fed of [opened.fed, alone]) {
+        const written = await hidden
+          .execute(fed.at(ada.id).replica.unfiltered())
+          .catch((error: unknown) => error);
+        if (engine === "postgres") expect(written).toMatchObject({ code: "SERVER_READ_ONLY" });
+        expect(await alone.at(ada.id).selectFrom("sheets").select("label").execute()).toHaveLength(1);
+      }
+    });
+
+    test("transactions and streams read on one replica; nothing of the primary joins them", async () => {
+      await using opened = await openReplicated(servers, 2);
+      const { fed } = opened;
+      const ada = await addUser(fed, "ada", 1);
+      const outside = AsyncLocalStorage.snapshot();
+      const names = await fed.replica
+        .transaction()
+        .setIsolationLevel("serializable")
+        .execute(async (tx) => {
+          const first = await tx.selectFrom("users").select("name").execute();
+          await outside(() => addUser(fed, "bob", 2));
+          expect(await tx.selectFrom("users").select("name").execute()).toEqual(first);
+          await expect(fed.main.selectFrom("users").select("name").execute()).rejects.toMatchObject({
+            code: "TRANSACTION_OTHER_SHARD",
+          });
+          return [...first, ...(await fed.replica.selectFrom("users").select("name").execute())];
+        });
+      expect(names).toEqual([{ name: "ada" }, { name: "ada" }]);
+      // A replica's read in the primary's own transaction sees what that has written.
+      await fed
+        .at(ada.id)
+        .transaction()
+        .execute(async (tx) => {
+          await tx.updateTable("sheets").set({ label: "new" }).execute();
+          expect(await fed.at(ada.id).replica.selectFrom("sheets").select("label").execute()).toEqual([
+            { label: "new" },
+          ]);
+        });
+      const streamed: unknown[] = [];
+      for await (const row of fed.at(ada.id).replica.selectFrom("sheets").select("label").stream(1))
+        streamed.push(row);
+      expect(streamed).toEqual([{ label: "new" }]);
+    });
+
+    test("no read fails when replicas are killed, one hangs, and all are gone; they come back by themselves", {
+      timeout: 120_000,
+    }, async () => {
+      await using opened = await openReplicated(servers, 0);
+      const { fed } = opened;
+      const strict = await opened.open({ replication: { fallback: "error" } });
+      await addUser(fed, "ada");
+      const [one, two] = servers.replicas as [never, never] as unknown as typeof servers.replicas;
+      await readUntil(fed, allHealthy);
+      const load = readWithoutEnd(fed);
+
+      await one?.kill();
+      await readUntil(fed, ([first]) => first?.state === "down");
+      await one?.restart();
+      await readUntil(fed, allHealthy);
+
+      two?.pause();
+      try {
+        await readUntil(fed, ([, second]) => second?.state === "down");
+        const before = load.reads;
+        await readUntil(fed, () => load.reads > before + 100);
+      } finally {
+        two?.resume();
+      }
+      await readUntil(fed, allHealthy);
+
+      await strict.replica.selectFrom("users").select("name").execute();
+      await Promise.all([one?.kill(), two?.kill()]);
+      await readUntil(fed, (replicas) => replicas.every(({ state }) => state === "down"));
+      const before = load.reads;
+      await readUntil(fed, () => load.reads > before + 100);
+      const refused = await strict.replica
+        .selectFrom("users")
+        .select("name")
+        .execute()
+        .catch((error: unknown) => error);
+      expect(isTesseraeError(refused, "REPLICAS_UNAVAILABLE")).toBe(true);
+      expect(String(refused)).toMatch(/replica 1 of main .*replica 2 of main/);
+      await Promise.all([one?.restart(), two?.restart()]);
+      await readUntil(fed, allHealthy);
+      await load.stop();
+      expect(load.failures).toEqual([]);
+      expect(await strict.replica.selectFrom("users").select("name").execute()).toEqual([{ name: "ada" }]);
+    });
+
+    test("a replica that is too far behind is left out until it has caught up", async () => {
+      await using opened = await openReplicated(servers, 0, {
+        replication: { maxLagMs: 400, freshness: "none" },
+      });
+      const { fed } = opened;
+      await addUser(fed, "ada");
+      const [one] = servers.replicas;
+      await readUntil(fed, allHealthy);
+      await one?.stopReplication();
+      const writer = setInterval(
+        () => void fed.main.updateTable("users").set({ created: new Date() }).execute(),
+        20,
+      );
+      try {
+        await readUntil(fed, ([first]) => first?.state === "behind" && (first.lagMs ?? 0) > 400);
+        expect(statesOf(fed)).toEqual(["behind", "healthy"]);
+        // Who begins now sees that it is behind, and not how far.
+        const late = await opened.open();
+        await late.probe();
+        expect(late.status().replicas[0]).toMatchObject({ state: "behind", lagMs: undefined });
+        expect(late.status().replicas[0]?.reason).toMatch(/how far is not known/);
+        await one?.startReplication();
+        await readUntil(fed, allHealthy);
+      } finally {
+        clearInterval(writer);
+      }
+    });
+
+    test("a server that is no replica is left out, and the reason is shown", async () => {
+      await using opened = await openReplicated(servers, 0);
+      await addUser(opened.fed, "ada");
+      // A server of its own: PostgreSQL's takes writes, MariaDB's keeps no log.
+      await using strangers = await freshDatabases(engine, 1);
+      const replicas = [strangers.urls[0] as string, opened.config.replicas[1] as string];
+      const fed = await opened.open({ replicas });
+      await fed.probe();
+      expect(fed.status().replicas).toMatchObject([
+        { cluster: "main", state: "unfit", reason: expect.stringMatching(/takes writes|keeps no position/) },
+        { cluster: "main", state: "healthy", reason: undefined },
+      ]);
+      expect(await fed.replica.selectFrom("users").select("name").execute()).toEqual([{ name: "ada" }]);
+    });
+  });
+});
