@@ -18,11 +18,13 @@ export const countedSchema = defineSchema({
   },
 });
 
-/** Sequences that have few ids left; `few` by the options. */
+/** Sequences that nobody used yet, most with few ids left; `few` by the options. */
 export const nearTheEndSchema = defineSchema({
   key: bigint(),
   tables: {
     narrow: global({ id: int().table({ start: 2 ** 31 - 8, step: 3 }) }),
+    high: global({ id: bigint().table({ start: 2n ** 62n + 1n, step: 3 }) }),
+    fresh: global({ id: int().table({ step: 3 }) }),
     few: global({ id: int().ticket() }),
     wide: global({ id: bigint().table({ start: 2n ** 63n - 3n, step: 10n }) }),
   },

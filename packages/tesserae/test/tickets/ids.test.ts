@@ -136,7 +136,7 @@ forEachEngine((engine) => {
       expect(new Set(taken).size).toBe(15 * 15);
     });
 
-    test("a sequence ends at its column's last id, and gives what is left of it", async () => {
+    test("a sequence begins and ends in order: at its column's last id it gives what is left", async () => {
       await using databases = await engine.databases(1);
       await using ended = await federate({
         schema: nearTheEndSchema,
@@ -144,6 +144,13 @@ forEachEngine((engine) => {
         ticketing: { sequences: { few: { start: BigInt(INT_MAX) } } },
       });
       await ended.schema.apply();
+      // Exact beyond 2^53, for the first one and for those after it.
+      expect(await ended.ids.next("high")).toBe(2n ** 62n + 1n);
+      expect(await ended.ids.next("high")).toBe(2n ** 62n + 4n);
+      expect(await ended.ids.take("high", 2)).toEqual([2n ** 62n + 7n, 2n ** 62n + 10n]);
+      // Whoever is first makes the counter, and the others find it.
+      const firstOnes = await Promise.all(Array.from({ length: 12 }, () => ended.ids.next("fresh")));
+      expect(firstOnes.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 12 }, (_, i) => 1 + 3 * i));
       expect(await ended.ids.take("narrow", 2)).toEqual([INT_MAX - 7, INT_MAX - 4]);
       await expect(ended.ids.take("narrow", 2)).rejects.toMatchObject({ code: "TICKET_SEQUENCE_EXHAUSTED" });
       expect(await ended.ids.next("narrow")).toBe(INT_MAX - 1);
