@@ -5,28 +5,35 @@ import { hasDuplicates, remainders, TicketSite } from "./ticket-site.ts";
 
 forEachEngine((engine) => {
   describe(`ticket servers on ${engine.name}`, () => {
-    test.each([1, 2, 3, 10])("%i of them: each gives its own ids, in blocks and one by one", async (servers) => {
-      await using site = await TicketSite.of(engine, servers);
-      const blocks = await site.open(site.tickets, { ticketing: { blockIds: 7 } });
-      await blocks.schema.apply();
-      const single = await site.open(site.tickets, { ticketing: { mode: "single" } });
-      const ids: bigint[] = [];
-      for (let round = 0; round < 2 * servers; round++) {
-        ids.push(...(await blocks.tickets.take("dots", 10)), await single.tickets.next("dots"));
-        ids.push(...(await single.tickets.take("dots", 3)));
-      }
-      expect(hasDuplicates(ids)).toBe(false);
-      expect(remainders(ids, servers)).toEqual(Array.from({ length: servers }, (_, index) => index));
-      const status = await blocks.tickets.status();
-      expect(status).toMatchObject({ generation: 1, growing: undefined });
-      expect(status.servers.map(({ offset, step, state }) => ({ offset, step, state }))).toEqual(
-        Array.from({ length: servers }, (_, index) => ({ offset: index + 1, step: servers, state: "open" })),
-      );
-      expect(await blocks.tickets.check()).toEqual([]);
-      // The order of a configuration decides nothing: a server knows its own residue.
-      const reversed = await site.open(site.tickets.toReversed(), { ticketing: { blockIds: 7 } });
-      expect(hasDuplicates([...ids, ...(await reversed.tickets.take("dots", 50))])).toBe(false);
-    });
+    test.each([1, 2, 3, 10])(
+      "%i of them: each gives its own ids, in blocks and one by one",
+      async (servers) => {
+        await using site = await TicketSite.of(engine, servers);
+        const blocks = await site.open(site.tickets, { ticketing: { blockIds: 7 } });
+        await blocks.schema.apply();
+        const single = await site.open(site.tickets, { ticketing: { mode: "single" } });
+        const ids: bigint[] = [];
+        for (let round = 0; round < 2 * servers; round++) {
+          ids.push(...(await blocks.tickets.take("dots", 10)), await single.tickets.next("dots"));
+          ids.push(...(await single.tickets.take("dots", 3)));
+        }
+        expect(hasDuplicates(ids)).toBe(false);
+        expect(remainders(ids, servers)).toEqual(Array.from({ length: servers }, (_, index) => index));
+        const status = await blocks.tickets.status();
+        expect(status).toMatchObject({ generation: 1, growing: undefined });
+        expect(status.servers.map(({ offset, step, state }) => ({ offset, step, state }))).toEqual(
+          Array.from({ length: servers }, (_, index) => ({
+            offset: index + 1,
+            step: servers,
+            state: "open",
+          })),
+        );
+        expect(await blocks.tickets.check()).toEqual([]);
+        // The order of a configuration decides nothing: a server knows its own residue.
+        const reversed = await site.open(site.tickets.toReversed(), { ticketing: { blockIds: 7 } });
+        expect(hasDuplicates([...ids, ...(await reversed.tickets.take("dots", 50))])).toBe(false);
+      },
+    );
 
     test("a 32-bit sequence ends on all servers with an error, having given every id once", async () => {
       await using site = await TicketSite.of(engine, 3);
@@ -41,7 +48,9 @@ forEachEngine((engine) => {
         code: "TICKET_SEQUENCE_EXHAUSTED",
         cluster: "tickets",
       });
-      expect(ids.toSorted((a, b) => Number(a - b))).toEqual(Array.from({ length: 20 }, (_, i) => start + BigInt(i)));
+      expect(ids.toSorted((a, b) => Number(a - b))).toEqual(
+        Array.from({ length: 20 }, (_, i) => start + BigInt(i)),
+      );
       expect(await places.tickets.next("dots")).toBeGreaterThan(0n);
     });
 
@@ -134,7 +143,11 @@ forEachEngine((engine) => {
       expect(await places.tickets.next("users")).toBeGreaterThan(1_000_000n);
       expect(await places.tickets.check()).toEqual([]);
       // The second server is behind the highest id of all, and right.
-      await places.at(1n).insertInto("dots").values({ id: await places.tickets.next("dots") }).execute();
+      await places
+        .at(1n)
+        .insertInto("dots")
+        .values({ id: await places.tickets.next("dots") })
+        .execute();
       const next = await site.open(site.tickets);
       expect(await next.tickets.next("dots")).toBeGreaterThan(0n);
     });
@@ -160,12 +173,16 @@ forEachEngine((engine) => {
       for (let count = 0; count < 10; count++) ids.push(await other.tickets.next("dots"));
       expect(hasDuplicates(ids)).toBe(false);
       expect((await places.tickets.check()).map(({ code }) => code)).toEqual(["TICKET_COUNTER_BEHIND"]);
-      await expect(places.tickets.grow({ without: [one.split("@").at(-1) as string] })).rejects.toMatchObject({
-        code: "TICKET_COUNTER_BEHIND",
-      });
+      await expect(places.tickets.grow({ without: [one.split("@").at(-1) as string] })).rejects.toMatchObject(
+        {
+          code: "TICKET_COUNTER_BEHIND",
+        },
+      );
       await places.tickets.raise("dots", { above: 1_000n });
       await expect
-        .poll(async () => remainders([await places.tickets.next("dots"), await places.tickets.next("dots")], 2))
+        .poll(async () =>
+          remainders([await places.tickets.next("dots"), await places.tickets.next("dots")], 2),
+        )
         .toEqual([0, 1]);
       expect(await places.tickets.next("dots")).toBeGreaterThan(1_000n);
       expect(await places.tickets.check()).toEqual([]);
