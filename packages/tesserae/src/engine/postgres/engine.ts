@@ -18,7 +18,7 @@ export type { PostgresOptions } from "./options.ts";
 /**
  * A PostgreSQL database (14 or newer), by URL or by options. Nothing is opened until it is used; then it needs the driver `pg` (`npm install pg`; DRIVER_MISSING
  * without it), and for streams `pg-cursor`. In a URL, `sslmode` (`disable`, `require`, `verify-ca`, `verify-full`), `sslrootcert`, `sslcert`, `sslkey`, `schema`, `application_name`,
- * `statement_timeout`, `lock_timeout` and `idle_in_transaction_session_timeout` (ms) are known. CONFIG_INVALID when an option or the URL is not
+ * `statement_timeout`, `lock_timeout`, `idle_in_transaction_session_timeout` (ms) and `pooler` are known. CONFIG_INVALID when an option or the URL is not
  * of the expected form, CONFIG_ENV_MISSING when `${NAME}` is not set.
  *
  * Several hosts, `postgres://app@db-1,db-2/dots`, are servers that replicate: the library works on the one that takes writes, and follows it when another one is promoted.
