@@ -14,6 +14,7 @@
 import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import type { Database } from "../engine/contract.ts";
 import type { ControlTransaction } from "../engine/control-store.ts";
+import { toEngineError } from "../engine/engine-error.ts";
 import { closeCounters, openCounters, reopenCounters, stoppedRow } from "./counter-states.ts";
 import { type CounterTable, isStopped } from "./counter-table.ts";
 import { placeIn, sameServer, type TicketMembers } from "./ticket-members.ts";
@@ -60,7 +61,7 @@ export class TicketGrowth {
 
   /** Makes the tables of every configured server, and gives each that has none a name. Refuses those of others. */
   async prepare(): Promise<void> {
-    const { members, prepare } = this.#options;
+    const { members } = this.#options;
     const known = await members.read();
     if (known.installation === undefined)
       throw new TesseraeError(
@@ -69,17 +70,23 @@ export class TicketGrowth {
         { cluster: "main", operation: "tickets.grow" },
       );
     await this.refuseOthers();
-    const ids = new Map<string, TicketServer>();
+    const servers = new Map<string, TicketServer>();
     for (const server of members.servers) {
-      await prepare(server.database);
-      const { meta } = server.commanded;
-      await meta.writeOnce(TICKET_SERVER_META, `${crypto.randomUUID()} of ${known.installation}`);
-      const id = (await server.identify(server.commanded))?.id as string;
-      const twin = ids.get(id);
+      const id = await this.#prepareServer(server, known.installation).catch((error: unknown) => {
+        throw notReached(server.address, toEngineError(error, server.engine.dialect, {}), UNCHANGED);
+      });
+      const twin = servers.get(id);
       if (twin !== undefined) throw sameServer(twin.address, server.address);
-      ids.set(id, server);
+      servers.set(id, server);
     }
     await this.#at("prepared");
+  }
+
+  /** What the server calls itself from then on. */
+  async #prepareServer(server: TicketServer, installation: string): Promise<string> {
+    await this.#options.prepare(server.database);
+    await server.commanded.meta.writeOnce(TICKET_SERVER_META, `${crypto.randomUUID()} of ${installation}`);
+    return (await server.identify(server.commanded))?.id as string;
   }
 
   /** Refuses, before anything is written, servers that are another installation's, or that main knows nothing of. */
@@ -90,13 +97,12 @@ export class TicketGrowth {
       if (isTesseraeError(error, "SCHEMA_NOT_APPLIED")) return undefined;
       throw error;
     });
+    const set = known ?? { set: { generation: 0, servers: [] }, installation: undefined };
     for (const server of members.servers) {
-      const identity = await server.identify(server.commanded);
-      placeIn(
-        known ?? { set: { generation: 0, servers: [] }, installation: undefined },
-        server.address,
-        identity,
-      );
+      const identity = await server.identify(server.commanded).catch((error: Error) => {
+        throw notReached(server.address, error, UNCHANGED);
+      });
+      placeIn(set, server.address, identity);
     }
   }
 
@@ -176,7 +182,7 @@ export class TicketGrowth {
       if (missing !== undefined) throw missing;
       for (const { address, counters } of reached) {
         await counters.probe("").catch((error: Error) => {
-          throw notReached(address, error, "Nothing was changed.");
+          throw notReached(address, error, UNCHANGED);
         });
         const stopped = (await counters.readRows()).find(isStopped);
         if (stopped !== undefined) throw stoppedRow(address, stopped);
@@ -336,6 +342,7 @@ export class TicketGrowth {
   }
 }
 
+const UNCHANGED = "Nothing was changed.";
 const LATER = 'Run "tesserae tickets grow" again when it answers: it finishes what was begun.';
 
 function sameList(one: readonly string[], other: readonly string[]): boolean {
