@@ -64,6 +64,7 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
         return Number(rows.rows[0]?.port);
       };
       const ports = new Set<number>();
+      await servers.waitUntilCaughtUp();
       // In a context that has written nothing, so that both will do.
       await fed.freshness.run(async () => {
         for (let i = 0; i < 6; i++) ports.add(await served());

@@ -14,7 +14,7 @@ export const REPLICATED_ENGINES = ["mysql", "postgres"] as const;
 const SETTINGS = { mysql: { "log-bin-trust-function-creators": "1" }, postgres: {} };
 
 export function startServers(engine: ServerEngine, replicas = 2): Promise<ReplicatedServers> {
-  return startReplicated(engine, { replicas, settings: SETTINGS[engine], durability: "relaxed" });
+  return startReplicated(engine, { replicas, settings: SETTINGS[engine] });
 }
 
 export type DotsConfig = FederationConfig<typeof dotsSchema>;

@@ -1,0 +1,119 @@
+/** A replica that has not yet what a move brought, or still has what was removed, must not answer for the key: here one of two stands still all the time. */
+import { type ReplicatedServers, whyUnavailable } from "@tesserae/test-support";
+import { sql } from "kysely";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { addUser, type DotsFederation } from "../federation/dots-federation.ts";
+import { openReplicated, REPLICATED_ENGINES, readUntil, startServers } from "./replicated-federation.ts";
+
+const QUICK = { graceMs: 2_000 };
+
+describe.each(REPLICATED_ENGINES)("%s", (engine) => {
+  const reason = whyUnavailable(engine);
+  describe.skipIf(reason !== undefined)(reason ?? "moved keys", () => {
+    let servers: ReplicatedServers;
+    beforeAll(async () => {
+      servers = await startServers(engine);
+    }, 60_000);
+    afterAll(() => servers.stop());
+
+    const port = engine === "mysql" ? sql`@@port` : sql`current_setting('port')`;
+    const portOf = async (fed: DotsFederation, key: bigint) => {
+      const { rows } = await sql<{ port: unknown }>`select ${port} as port`.execute(
+        fed.at(key).replica.unfiltered(),
+      );
+      return Number(rows[0]?.port);
+    };
+    const labels = async (fed: DotsFederation, key: bigint) => {
+      const rows = await fed.at(key).replica.selectFrom("sheets").select("label").orderBy("id").execute();
+      return rows.map(({ label }) => label);
+    };
+
+    test("reads of a key that moves there and back are right all the time", { timeout: 60_000 }, async () => {
+      // Whatever is read, it is not the reader's own writes that make it right, nor the lag.
+      await using opened = await openReplicated(servers, 2, {
+        replication: { freshness: "none", maxLagMs: 600_000 },
+        directory: { leaseMs: 1_000 },
+      });
+      const { fed } = opened;
+      const [still, other] = servers.replicas;
+      const ada = await addUser(fed, "ada", 1);
+      await servers.waitUntilCaughtUp();
+      await readUntil(fed, (replicas) =>
+        replicas.every(({ state }) => state === "healthy" || state === "unasked"),
+      );
+      const before = new Set<number>();
+      for (let i = 0; i < 6; i++) before.add(await portOf(fed, ada.id));
+      expect(before.size).toBe(2);
+
+      await still?.stopReplication();
+      const seen = new Set<string>();
+      let moving = true;
+      const reading = (async () => {
+        while (moving) seen.add((await labels(fed, ada.id)).join());
+      })();
+      try {
+        await fed.moves.move(ada.id, { to: 2, ...QUICK });
+        expect(await labels(fed, ada.id)).toEqual(["ada's"]);
+        expect(await portOf(fed, ada.id)).not.toBe(still?.port);
+        moving = false;
+        await reading;
+        expect([...seen]).toEqual(["ada's"]);
+
+        // The replica that stands still has the key on shard 1, as it was before it left.
+        await fed.at(ada.id).updateTable("sheets").set({ label: "renamed" }).execute();
+        await fed.moves.move(ada.id, { to: 1, ...QUICK });
+        const after = new Set<number>();
+        for (let i = 0; i < 6; i++) {
+          expect(await labels(fed, ada.id)).toEqual(["renamed"]);
+          after.add(await portOf(fed, ada.id));
+        }
+        expect(after.has(still?.port ?? 0)).toBe(false);
+        await other?.waitUntilCaughtUp();
+        expect(await portOf(fed, ada.id)).toBe(other?.port);
+      } finally {
+        moving = false;
+        await reading;
+        await still?.startReplication();
+      }
+      await servers.waitUntilCaughtUp();
+      const again = new Set<number>();
+      for (let i = 0; i < 6; i++) again.add(await portOf(fed, ada.id));
+      expect(again.size).toBe(2);
+    });
+
+    test("a key that was removed and comes again shows nothing of its first life; keys of ranges and reference tables are read", async () => {
+      await using opened = await openReplicated(servers, 2, {
+        replication: { freshness: "none", maxLagMs: 600_000 },
+      });
+      const { fed } = opened;
+      const [still] = servers.replicas;
+      const ada = await addUser(fed, "ada", 1);
+      await fed.main.insertInto("themes").values({ id: 1n, label: "dark" }).execute();
+      await fed.references.publish();
+      await fed.tenants.addRange({ low: 5_000n, high: 6_000n }, { shard: 2 });
+      await fed.at(5_500n).insertInto("sheets").values({ id: 77n, label: "in a range" }).execute();
+      await servers.waitUntilCaughtUp();
+      for (const key of [ada.id, 5_500n]) {
+        const ports = new Set<number>();
+        for (let i = 0; i < 6; i++) {
+          ports.add(await portOf(fed, key));
+          expect(await fed.at(key).replica.selectFrom("themes").select("label").execute()).toEqual([
+            { label: "dark" },
+          ]);
+        }
+        expect([...ports].sort()).toEqual(servers.replicas.map((server) => server.port).sort());
+      }
+      expect(await labels(fed, 5_500n)).toEqual(["in a range"]);
+
+      await still?.stopReplication();
+      try {
+        await fed.tenants.remove(ada.id, { rows: "delete" });
+        await expect(labels(fed, ada.id)).rejects.toMatchObject({ code: "KEY_UNKNOWN" });
+        await fed.tenants.add(ada.id, { shard: 1 });
+        for (let i = 0; i < 6; i++) expect(await labels(fed, ada.id)).toEqual([]);
+      } finally {
+        await still?.startReplication();
+      }
+    });
+  });
+});
