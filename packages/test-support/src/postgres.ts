@@ -1,5 +1,5 @@
 /** Private PostgreSQL servers. */
-import { chownSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import pg from "pg";
 import { runAsAdmin } from "./administration.ts";
@@ -50,6 +50,10 @@ export async function copyPostgres(source: ServerAddress, folder: string): Promi
   const data = postgresData(folder);
   removeFolder(data);
   const copier = join(dirname(requireBinary("postgres")), "pg_basebackup");
+  if (!existsSync(copier))
+    throw new Error(
+      `${copier} is missing: the package of PostgreSQL 18 comes without. Leave TESSERAE_POSTGRES out.`,
+    );
   await runToEnd(
     copier,
     ["-d", connectionString(source), "-D", data, "--checkpoint=fast", "--no-sync", "--write-recovery-conf"],

@@ -28,7 +28,7 @@ suite(`a federation behind PgBouncer${why === undefined ? "" : ` (left out: ${wh
   const endings: (() => Promise<void>)[] = [];
 
   beforeAll(async () => {
-    const databases = await freshDatabases("postgres", 3, { servers: 2 });
+    const databases = await freshDatabases("postgres", 5, { servers: 2 });
     endings.unshift(() => databases.cleanUp());
     for (const index of [0, 1]) {
       const bouncer = await startPgBouncer(await sharedServer("postgres", index), {
@@ -38,15 +38,18 @@ suite(`a federation behind PgBouncer${why === undefined ? "" : ` (left out: ${wh
       endings.unshift(() => bouncer.stop());
     }
     urls = databases.urls.map((url, index) => (bouncers[index % 2] as PrivatePgBouncer).through(url));
-    const [main, one, two] = urls.map((url) => `${url}?pooler=transaction`) as [string, string, string];
+    const [main = "", one = "", two = "", ...tickets] = urls.map((url) => `${url}?pooler=transaction`);
     fed = await federate({
       schema: dotsSchema,
       main,
       shards: { 1: one, 2: two },
+      tickets,
       directory: { leaseMs: LEASE_MS },
     });
     endings.unshift(() => fed.close());
     await fed.schema.apply();
+    // Before its first id of a sequence a process looks at the ids in use on every shard: not while transactions that wait for the id have all their connections.
+    await fed.tickets.next("dots");
   });
   afterAll(async () => {
     for (const end of endings) await end();
