@@ -74,6 +74,8 @@ export interface FederationStatus {
   }[];
   /** Main's, and then the shards'. As they were when they were asked last: while nobody reads from them, nobody asks. */
   readonly replicas: readonly ReplicaStatus[];
+  /** The ticket servers of the configuration; what each gives is `fed.tickets.status()`'s to say. */
+  readonly ticketServers: readonly { readonly address: string; readonly pool: PoolStats }[];
   /** Which clusters main plays. */
   readonly poorMans: Readonly<Record<"replicas" | "federation" | "tickets", boolean>>;
   /** Connections each server may see from all processes together. */
@@ -83,7 +85,7 @@ export interface FederationStatus {
 
 /** Whether a database answers. */
 export interface DatabaseProbe {
-  /** `main`, `control` or `shard 1`. */
+  /** `main`, `control`, `shard 1`, `ticket server 1`, … */
   readonly name: string;
   readonly address: string;
   /** Active keys on the shard, of all federations; undefined where it is no shard or could not be asked. */
@@ -118,6 +120,7 @@ export class Federation<S extends Schema = Schema> {
   readonly #topology: Topology<Engine>;
   readonly #databases: Databases;
   readonly #replicas: Replicas;
+  readonly #ticketServers: readonly Database[];
   readonly #budget: readonly ServerBudget[];
   readonly #identities: ShardIdentities;
   // biome-ignore lint/suspicious/noExplicitAny: `in` gives each its own types.
@@ -164,7 +167,11 @@ export class Federation<S extends Schema = Schema> {
     // A newer library may have laid the control tables out anew: nothing reads them before that is known.
     const gate = async () => void (await checkControlVersion(control));
     const store = new ControlStore(control, { cluster: "main" }, gate);
-    const { tickets, growth } = openTickets({
+    const {
+      tickets,
+      growth,
+      databases: ticketServers,
+    } = openTickets({
       config,
       topology: this.#topology,
       control,
@@ -174,6 +181,7 @@ export class Federation<S extends Schema = Schema> {
       beforeChange: refuseInTransaction,
     });
     this.tickets = tickets;
+    this.#ticketServers = ticketServers;
     this.ids = new Ids(model, this.tickets, new SequenceCounters(control, gate));
     const listed = [...this.#topology.shards.values()].map(({ id, isMain }) => ({
       id,
@@ -300,6 +308,10 @@ export class Federation<S extends Schema = Schema> {
         pool: (shards.get(id) as Database).stats,
       })),
       replicas: this.#replicas.status(),
+      ticketServers: this.#ticketServers.map(({ engine, stats }) => ({
+        address: engine.address.display,
+        pool: stats,
+      })),
       poorMans: this.#topology.poorMans,
       budget: this.#budget,
       federations: [...this.#handles.keys()],
@@ -309,10 +321,13 @@ export class Federation<S extends Schema = Schema> {
   /** Asks every database for an answer. Never rejects for one that is down: its probe says why. */
   async probe(): Promise<DatabaseProbe[]> {
     const { main, control, shards } = this.#databases;
-    const [onMain, onControl, onReplicas, ...onShards] = await Promise.all([
+    const [onMain, onControl, onReplicas, onTickets, ...onShards] = await Promise.all([
       probeDatabase("main", main),
       probeDatabase("control", control),
       this.#replicas.probe(),
+      Promise.all(
+        this.#ticketServers.map((server, index) => probeDatabase(`ticket server ${index + 1}`, server)),
+      ),
       ...[...shards].map(([id, database]) => this.#probeShard(id, database)),
     ]);
     const counts = onControl.error === undefined ? await this.#countTenants() : undefined;
@@ -324,6 +339,7 @@ export class Federation<S extends Schema = Schema> {
       onControl,
       ...onShards.map((probe, index) => ({ ...probe, tenants: countOf(probe, ids[index] as number) })),
       ...onReplicas.map((probe) => ({ ...probe, tenants: undefined })),
+      ...onTickets,
     ];
   }
 
@@ -503,6 +519,7 @@ function openHandles<S extends Schema>(
       feed,
       keys: directory.codec,
       tables,
+      replicas: replicas.ofShards,
       shards: [...databases.shards.keys()],
       shardDatabase: (id) => databases.shards.get(id) as Database,
       shardGate: (id) => identities.verify(id),

@@ -30,6 +30,8 @@ export interface TicketsWiring {
 export interface OpenTickets {
   readonly tickets: FederationTickets;
   readonly growth: TicketGrowth;
+  /** The ticket servers, each behind its pool, in the order of the configuration. */
+  readonly databases: readonly Database[];
 }
 
 export function openTickets(wiring: TicketsWiring): OpenTickets {
@@ -74,5 +76,9 @@ export function openTickets(wiring: TicketsWiring): OpenTickets {
     ticketBlockIdsMax: ticketing.blockIdsMax,
   };
   const cluster = { members, growth, servers, idsInUse };
-  return { tickets: new FederationTickets(options, cluster, beforeChange), growth };
+  return {
+    tickets: new FederationTickets(options, cluster, beforeChange),
+    growth,
+    databases: members.servers.map(({ database }) => database),
+  };
 }

@@ -14,12 +14,12 @@ import {
   optionsOf,
   wholeNumber,
 } from "./command-context.ts";
-import { loadConfig, withFederation } from "./config-file.ts";
+import { loadConfig } from "./config-file.ts";
 import { init } from "./init-command.ts";
 import { addMoves } from "./move-commands.ts";
 import { EXIT, fail, print, table } from "./output.ts";
 import { showStatus } from "./status-command.ts";
-import { takeTickets } from "./tickets-command.ts";
+import { addTickets } from "./tickets-command.ts";
 
 /** Runs one command line. Sets the process's exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -213,17 +213,4 @@ async function listTenants(
       places.map(({ key, shard: id, state }) => [key, String(id), state]),
     ),
   );
-}
-
-function addTickets(program: Command): void {
-  program
-    .command("tickets <sequence>")
-    .description("take ids from a sequence; they are never given again")
-    .option("-n, --count <count>", "how many", wholeNumber, 1)
-    .action(async (sequence: string, options: { count: number }, command: Command) => {
-      await withFederation(optionsOf(command).config, async (_federation, config) => {
-        const ids = await takeTickets(config, sequence, options.count);
-        print(optionsOf(command).json === true, { sequence, ids }, () => ids.map(String));
-      });
-    });
 }

@@ -48,6 +48,7 @@ const UNREACHABLE: ReadonlySet<string> = new Set([
   "CONNECTION_LIMIT",
   "PRIMARY_NOT_FOUND",
   "PRIMARY_AMBIGUOUS",
+  "TICKETS_UNAVAILABLE",
 ]);
 
 /** Prints an error and gives the exit code it means. */

@@ -66,13 +66,18 @@ function controlExists(config: FederationConfig): boolean {
 
 /** The configuration with each SQLite file that is not there replaced by a database that says so: opening it would create the file. */
 function withoutCreating(config: FederationConfig): FederationConfig {
-  const { main, shards, poorMans } = parseTopology<Engine>(config, engineFromUrl);
-  if (poorMans.federation) return { ...config, main: unlessAbsent(main) };
+  const { main, shards, tickets, poorMans } = parseTopology<Engine>(config, engineFromUrl);
+  const asked = {
+    ...config,
+    main: unlessAbsent(main),
+    ...(tickets.length === 0 ? {} : { tickets: tickets.map(unlessAbsent) }),
+  };
+  if (poorMans.federation) return asked;
   const entries = [...shards.values()].map(({ id, primary, replicas, isMain }) => {
     const shard = isMain ? MAIN : unlessAbsent(primary);
     return { id, primary: shard, ...(replicas.length === 0 ? {} : { replicas }) };
   });
-  return { ...config, main: unlessAbsent(main), shards: entries };
+  return { ...asked, shards: entries };
 }
 
 /** A file of SQLite's that does not exist. In memory and on a server there is nothing to look for. */

@@ -1,7 +1,7 @@
 /** A process that takes ids and writes each to its output, until it is killed: `take-ids.child.ts <url> <block ids>`. */
 import { writeSync } from "node:fs";
 import { POOL_DEFAULTS } from "../../src/engine/contract.ts";
-import { TableTicketSource } from "../../src/tickets/ticket-source.ts";
+import { TableTicketSource } from "../../src/tickets/table-ticket-source.ts";
 import { Tickets } from "../../src/tickets/tickets.ts";
 import { engineAt } from "../engine/open-database.ts";
 

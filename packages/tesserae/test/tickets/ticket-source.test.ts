@@ -5,7 +5,8 @@ import { forEachEngine } from "@tesserae/test-support";
 import { describe, expect, test } from "vitest";
 import { POOL_DEFAULTS } from "../../src/engine/contract.ts";
 import { ticketServerTables } from "../../src/engine/control-tables.ts";
-import { TableTicketSource, type TicketSequence } from "../../src/tickets/ticket-source.ts";
+import { TableTicketSource } from "../../src/tickets/table-ticket-source.ts";
+import type { TicketSequence } from "../../src/tickets/ticket-source.ts";
 import { Tickets } from "../../src/tickets/tickets.ts";
 import { engineAt, OpenDatabase } from "../engine/open-database.ts";
 
