@@ -58,8 +58,9 @@ export class Ids<T extends Tables = Tables> {
     table: N,
     options: IdOptions<C>,
   ): Promise<IdOf<T, N, C>>;
-  async next(table: string, options?: IdOptions): Promise<unknown> {
-    return this.#source(table, options?.column).next();
+  next(table: string, options?: IdOptions): Promise<unknown> {
+    const known = options === undefined ? this.#sources.get(table) : undefined;
+    return known === undefined ? this.#next(table, options) : known.next();
   }
 
   /** The next `count` ids, at most a million, in one call. */
@@ -77,7 +78,12 @@ export class Ids<T extends Tables = Tables> {
   /** Takes no more calls and waits for those under way. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#sources.clear();
     await Promise.all([...this.#sequences.values()].map((sequence) => sequence.close()));
+  }
+
+  async #next(table: string, options: IdOptions | undefined): Promise<unknown> {
+    return this.#source(table, options?.column).next();
   }
 
   #source(table: string, column: string | undefined): IdSource {
@@ -126,7 +132,7 @@ export class Ids<T extends Tables = Tables> {
       };
     }
     return {
-      next: async () => uuidv7(),
+      next: () => Promise.resolve(uuidv7()),
       take: async (count) => Array.from({ length: count }, uuidv7),
     };
   }

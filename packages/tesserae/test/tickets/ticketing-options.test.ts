@@ -22,3 +22,16 @@ test("ticketing options that make no sense are refused by name", async () => {
     });
   await (await open({ mode: "single", blockIds: 50, blockIdsMax: 50 })).close();
 });
+
+test("a federation that was closed gives no more ids of any kind", async () => {
+  const fed = await open({});
+  await fed.schema.apply();
+  await Promise.all([fed.ids.next("dots"), fed.ids.next("links"), fed.ids.next("invoices")]);
+  await fed.close();
+  const closed = { code: "CLOSED" };
+  for (const table of ["dots", "links", "invoices", "users"] as const) {
+    await expect(fed.ids.next(table)).rejects.toMatchObject(closed);
+    await expect(fed.ids.take(table, 2)).rejects.toMatchObject(closed);
+  }
+  await expect(fed.tickets.next("dots")).rejects.toMatchObject(closed);
+});
