@@ -88,7 +88,7 @@ export class TcpProxy implements AsyncDisposable {
   readonly port: number;
   readonly host = "127.0.0.1";
   readonly #listener: Server;
-  readonly #target: ProxyTarget;
+  #target: ProxyTarget;
   readonly #connections = new Set<ProxiedConnection>();
   /** Accepted while the network lost everything: they lead nowhere. */
   readonly #lost = new Set<Socket>();
@@ -151,6 +151,11 @@ export class TcpProxy implements AsyncDisposable {
   stall(): void {
     this.#state = "stalled";
     for (const connection of this.#connections) connection.stall();
+  }
+
+  /** New connections lead elsewhere from now on, as when a name or an address is given to another server; those that are open stay. */
+  leadTo(target: ProxyTarget): void {
+    this.#target = target;
   }
 
   /** Resets new connections from now on; those that are open stay. */

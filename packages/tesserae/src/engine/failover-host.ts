@@ -10,6 +10,8 @@ import { closedError, reasonOf } from "./failover-errors.ts";
 
 /** A host that has said nothing for so long is looked past. */
 const SILENT_MS = 2_000;
+/** How long a connection to a server without writes is believed to lead where the address leads. */
+const OUTDATED_MS = 500;
 /** A connection without an answer for so long is lost. */
 const LOST_MS = 10_000;
 
@@ -37,6 +39,7 @@ export class FailoverHost {
   slow = false;
   /** What is asked through. Another one tells that the address may lead elsewhere by now. */
   connection: Connection | undefined;
+  #connectedAt = 0;
   readonly #statusSql: string;
   readonly #options: PoolOptions;
   #pool: Database | undefined;
@@ -87,6 +90,11 @@ export class FailoverHost {
     this.connection = undefined;
   }
 
+  /** Nobody takes writes: the address may have been given to another server since this one was connected to. */
+  forgetOutdated(): void {
+    if (this.answer.kind === "readOnly" && performance.now() - this.#connectedAt > OUTDATED_MS) this.forget();
+  }
+
   /** May be asked again later. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -115,6 +123,7 @@ export class FailoverHost {
       this.#pool ??= this.server.open(this.#options);
       const connection = await this.#pool.acquire();
       this.connection = connection;
+      this.#connectedAt = performance.now();
       return await this.#askThrough(connection);
     } catch (error) {
       this.forget();

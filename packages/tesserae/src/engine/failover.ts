@@ -206,7 +206,7 @@ export class FailoverDatabase implements Database {
       this.#throwHopeless();
       if (waitedMs >= this.#failover.waitMs) {
         const reasons = this.#hosts.map(({ server, reason }) => ({ name: server.name, reason }));
-        throw notFoundError(display, reasons, waitedMs, cause ?? this.#errorOfHost());
+        throw notFoundError(display, reasons, waitedMs, this.#errorOfHost() ?? cause);
       }
       await sleep(POLL_MS);
     }
@@ -273,7 +273,10 @@ export class FailoverDatabase implements Database {
       return { kind: "found", primary: present };
     this.#primary = undefined;
     if (present !== undefined) this.#leave(present);
-    if (first === undefined) return { kind: "none" };
+    if (first === undefined) {
+      for (const host of this.#hosts) host.forgetOutdated();
+      return { kind: "none" };
+    }
     const names = [first, ...others].map(({ server }) => server.name);
     return { kind: "ambiguous", error: ambiguousError(this.engine.address.display, names) };
   }
@@ -309,15 +312,15 @@ export class FailoverDatabase implements Database {
 
   #tick(): void {
     const now = performance.now();
-    if (this.#used) {
+    // A statement that gets no answer is use, too: it may be at a server that another one has taken over from.
+    if (this.#used || (this.#primary?.pool.stats.inUse ?? 0) > 0) {
       this.#used = false;
       this.#usedAt = now;
       void this.#look();
       return;
     }
     this.#fresh = undefined;
-    const inUse = this.#primary?.pool.stats.inUse ?? 0;
-    if (inUse > 0 || now - this.#usedAt < this.#options.idleTimeoutMs) this.#arm();
+    if (now - this.#usedAt < this.#options.idleTimeoutMs) this.#arm();
     else this.#rest();
   }
 
