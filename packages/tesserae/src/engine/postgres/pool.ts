@@ -20,10 +20,11 @@ import type {
 import { readOnlyError } from "../failover-errors.ts";
 import { engineResult, readerOf } from "./codecs.ts";
 import { PostgresConnection } from "./connection.ts";
+import { ask, checkDirect, checkPooled } from "./connection-check.ts";
 import { loadDriver } from "./driver.ts";
 import { closedError, connectError, isLimit } from "./errors.ts";
 import type { DriverConfig } from "./options.ts";
-import { ask, checkDirect, checkPooled, type PoolerSettings } from "./pooler.ts";
+import type { PoolerSettings } from "./pooler.ts";
 import { PostgresSession } from "./session.ts";
 
 const CLOSE_TIMEOUT_MS = 10_000;
