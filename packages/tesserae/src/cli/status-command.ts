@@ -43,6 +43,7 @@ function describe(
       ]),
     ),
     "",
+    ...describeReplicas(status),
     ...(schemaApplied === false ? ['schema: not applied yet; run "tesserae schema apply"'] : []),
     `main plays: ${played.join(", ") || "main alone"}`,
     ...status.budget.map(
@@ -50,6 +51,17 @@ function describe(
         `connections on ${server}: at most ${connectionsMax} (${pools.join(", ")})`,
     ),
   ];
+}
+
+function describeReplicas({ replicas }: FederationStatus): string[] {
+  if (replicas.length === 0) return [];
+  const rows = replicas.map(({ name, state, lagMs, reason }) => [
+    name,
+    state,
+    lagMs === undefined ? "" : `${Math.round(lagMs)} ms behind`,
+    reason ?? "",
+  ]);
+  return [...table(["replica", "state", "lag", "why it takes no reads"], rows), ""];
 }
 
 /** Keys can be counted where the control tables are; undefined: nobody could be asked. */
@@ -66,7 +78,13 @@ function controlExists(config: FederationConfig): boolean {
 
 /** The configuration with each SQLite file that is not there replaced by a database that says so: opening it would create the file. */
 function withoutCreating(config: FederationConfig): FederationConfig {
-  const { main, shards, tickets, poorMans } = parseTopology<Engine>(config, engineFromUrl);
+  const {
+    main,
+    replicas: replicasOfMain,
+    shards,
+    tickets,
+    poorMans,
+  } = parseTopology<Engine>(config, engineFromUrl);
   const asked = {
     ...config,
     main: unlessAbsent(main),
@@ -75,7 +93,8 @@ function withoutCreating(config: FederationConfig): FederationConfig {
   if (poorMans.federation) return asked;
   const entries = [...shards.values()].map(({ id, primary, replicas, isMain }) => {
     const shard = isMain ? MAIN : unlessAbsent(primary);
-    return { id, primary: shard, ...(replicas.length === 0 ? {} : { replicas }) };
+    const own = replicas.length > 0 && replicas !== replicasOfMain;
+    return { id, primary: shard, ...(own ? { replicas } : {}) };
   });
   return { ...asked, shards: entries };
 }

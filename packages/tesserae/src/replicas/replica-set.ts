@@ -32,6 +32,8 @@ export interface ReplicaSetOptions {
 
 /** One replica, as `fed.status()` shows it. Addresses hold no passwords. */
 export interface ReplicaStatus {
+  /** `replica 1 of main`, `replica 2 of shard 1`. */
+  readonly name: string;
   readonly cluster: "main" | "shards";
   readonly shard: number | undefined;
   readonly address: string;
@@ -163,7 +165,8 @@ export class ReplicaSet {
   }
 
   status(): ReplicaStatus[] {
-    return this.members.map(({ engine, state, reason, lagMs, term }) => ({
+    return this.members.map(({ name, engine, state, reason, lagMs, term }) => ({
+      name,
       cluster: this.shard === undefined ? "main" : "shards",
       shard: this.shard,
       address: engine.address.display,

@@ -392,12 +392,19 @@ describe("federate", () => {
   const schema = notesSchema;
 
   it.each<[string, Partial<FederationConfig>, string]>([
+    ["a ticketing option that is none", { ticketing: { timeout: 5 } as never }, "CONFIG_INVALID"],
+    ["a deadline of no time", { ticketing: { timeoutMs: 0 } }, "CONFIG_INVALID"],
+    ["a start-up check that is none", { ticketing: { startCheck: "none" as never } }, "CONFIG_INVALID"],
+    ["a replica of SQLite", { replicas: ["sqlite:copy.db"] }, "CONFIG_REPLICA"],
+    ["a replica on another engine", { replicas: ["mysql://app@r1/app"] }, "CONFIG_REPLICA"],
     [
-      "ticket servers, which it cannot run yet",
-      { tickets: ["mysql://app@t1/tickets"] },
-      "CONFIG_NOT_AVAILABLE",
+      "a shard's replica on another engine",
+      { shards: { 1: { primary: "mysql://app@u1/app", replicas: ["postgres://app@u2/app"] } } },
+      "CONFIG_REPLICA",
     ],
-    ["replicas, which it cannot run yet", { replicas: ["mysql://app@r1/app"] }, "CONFIG_NOT_AVAILABLE"],
+    ["an option of replication that is none", { replication: { lagMs: 5 } as never }, "CONFIG_INVALID"],
+    ["a fallback that is none", { replication: { fallback: "main" as never } }, "CONFIG_INVALID"],
+    ["a lag of half a millisecond", { replication: { maxLagMs: 0.5 } }, "CONFIG_INVALID"],
     ["a URL of no engine", { main: "oracle://x:secret@y/z" }, "CONFIG_TARGET_INVALID"],
     ["a pool of nothing", { pool: { connectionsMax: 0 } }, "CONFIG_INVALID"],
     ["a consistency that is none", { consistency: "eventual" as never }, "CONFIG_INVALID"],
