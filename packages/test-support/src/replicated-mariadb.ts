@@ -14,6 +14,8 @@ import type { ServerAddress } from "./server.ts";
 
 const SETTINGS: Readonly<Record<string, string>> = {
   "log-bin": "binlog",
+  // Else the application's login may not create the triggers of a guard.
+  "log-bin-trust-function-creators": "1",
   "relay-log": "relay",
   "log-slave-updates": "1",
   "gtid-strict-mode": "1",

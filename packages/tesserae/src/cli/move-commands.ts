@@ -21,6 +21,8 @@ interface PaceOptions {
   readonly hours?: string;
   readonly grace?: number;
   readonly pauseBudget?: number;
+  readonly replicaLag?: number;
+  readonly awaitReplicas?: boolean;
   readonly parallel?: number;
 }
 
@@ -39,16 +41,20 @@ function withPace(command: Command): Command {
     .option("--hours <from-to>", 'copy in these hours of the day alone, as "22-6"')
     .option("--grace <ms>", "how long the source keeps its rows after the cut-over", milliseconds)
     .option("--pause-budget <ms>", "put the cut-over off while writes would wait longer", milliseconds)
+    .option("--replica-lag <ms>", "wait while replicas are further behind than this", milliseconds)
+    .option("--no-await-replicas", "cut over without waiting for a replica of each shard to have it")
     .option("--parallel <count>", "moves under way at the same time", wholeNumber);
 }
 
 function paceOf(options: PaceOptions): MoveOptions {
-  const { rowsPerSecond, hours, grace, pauseBudget, parallel } = options;
+  const { rowsPerSecond, hours, grace, pauseBudget, replicaLag, awaitReplicas, parallel } = options;
   return {
     ...(rowsPerSecond === undefined ? {} : { rowsPerSecond }),
     ...(hours === undefined ? {} : { hours }),
     ...(grace === undefined ? {} : { graceMs: grace }),
     ...(pauseBudget === undefined ? {} : { pauseBudgetMs: pauseBudget }),
+    ...(replicaLag === undefined ? {} : { replicaLagMs: replicaLag }),
+    ...(awaitReplicas === false ? { awaitReplicas } : {}),
     ...(parallel === undefined ? {} : { parallel }),
   };
 }

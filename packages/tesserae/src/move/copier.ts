@@ -12,6 +12,7 @@ import type { TableModel } from "../schema/model.ts";
 import { acrossBoth, atTarget } from "./at-target.ts";
 import type { Cursor } from "./move-record.ts";
 import type { MoveWork } from "./move-work.ts";
+import { heedReplicas } from "./replica-pace.ts";
 import { rewriteRows } from "./rewrite-rows.ts";
 import { Rate, SliceSize } from "./slice-size.ts";
 
@@ -92,6 +93,7 @@ async function copyTable(
     work.transfer.last("source", connection, { table, scope, after: from }),
   );
   for (let after = from; last !== undefined; ) {
+    await heedReplicas(work, work.target);
     await work.waitFor(work.throttle.wait().why, () => work.throttle.wait().ms);
     const begun = performance.now();
     const cut = await work.reading("source", (connection) =>

@@ -10,6 +10,7 @@ import type { ControlTransaction } from "../engine/control-store.ts";
 import { catchUpOnce, clearLog, drainLog } from "./catch-up.ts";
 import { takenOver } from "./move-rows.ts";
 import { LOCK_WAIT_MS, MoveInterrupted, type MoveWork, patiently } from "./move-work.ts";
+import { replicasHave } from "./replica-pace.ts";
 
 /** A round this short leaves little for the pause. */
 const SHORT_ROUND_ENTRIES = 50;
@@ -31,18 +32,22 @@ export async function catchUp(work: MoveWork): Promise<void> {
   }
 }
 
-/** `leaving` → `frozen`, the rest of the log, and the commit. False: over budget, and thawed. */
-export async function cutOver(work: MoveWork): Promise<boolean> {
+/** `leaving` → `frozen`, the rest of the log, and the commit. Otherwise thawed, with what did not fit the pause's budget: the rest of the log, or the replicas. */
+export async function cutOver(work: MoveWork): Promise<"done" | "changes" | "replicas"> {
   await freeze(work);
   const frozenAt = performance.now();
   try {
     await work.at("freeze:frozen");
-    const { pauseBudgetMs } = work.record.progress.settings;
-    if (!(await drainLog(work, () => performance.now() - frozenAt < pauseBudgetMs))) {
+    const leftMs = () => work.record.progress.settings.pauseBudgetMs - (performance.now() - frozenAt);
+    if (!(await drainLog(work, () => leftMs() > 0))) {
       await thaw(work);
-      return false;
+      return "changes";
     }
     await work.at("freeze:drained");
+    if (!(await replicasHave(work, leftMs()))) {
+      await thaw(work);
+      return "replicas";
+    }
   } catch (error) {
     // Whoever took the move over decides about the freeze. Otherwise nothing was committed: writers need not wait for what comes next.
     if (!isTesseraeError(error, "MOVE_TAKEN_OVER")) await thaw(work).catch(() => undefined);
@@ -54,7 +59,7 @@ export async function cutOver(work: MoveWork): Promise<boolean> {
   await openTarget(work);
   work.note({ pauseMs: Math.round((performance.now() - frozenAt) * 10) / 10 });
   await work.at("arrive:target");
-  return true;
+  return "done";
 }
 
 /** Waits for the keys' writers, and holds up new ones. */

@@ -11,7 +11,14 @@ interface Bounds {
   readonly why?: string;
 }
 
-const OTHERS: ReadonlySet<string> = new Set(["to", "hours", "waitFor", "onProgress", "signal"]);
+const OTHERS: ReadonlySet<string> = new Set([
+  "to",
+  "hours",
+  "awaitReplicas",
+  "waitFor",
+  "onProgress",
+  "signal",
+]);
 
 /** VALUE_INVALID for an option that is none, or out of its bounds. `leaseMs`: the least time of grace. */
 export function checkMoveOptions(
@@ -23,6 +30,7 @@ export function checkMoveOptions(
     rowsPerSecond: { least: 1 },
     graceMs: { least: leaseMs, why: ", the lease in which other processes may still read at the source" },
     pauseBudgetMs: { least: 1 },
+    replicaLagMs: { least: 1 },
     parallel: { least: 1 },
     batchKeys: { least: 1, most: BATCH_KEYS_MAX },
     batchRows: { least: 1 },
@@ -45,7 +53,9 @@ export function checkMoveOptions(
     );
   }
   if (options.hours !== undefined) parseHours(options.hours);
-  const { waitFor } = options;
+  const { waitFor, awaitReplicas } = options;
+  if (awaitReplicas !== undefined && typeof awaitReplicas !== "boolean")
+    throw refuse(`awaitReplicas is ${String(awaitReplicas)}; give true or false`);
   if (waitFor !== undefined && waitFor !== "done" && waitFor !== "arrived")
     throw refuse(`waitFor is "${String(waitFor)}"; give "done" or "arrived"`);
 }

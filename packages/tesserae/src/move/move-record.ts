@@ -18,6 +18,8 @@ export interface MoveSettings {
   readonly hours?: string | undefined;
   readonly graceMs: number;
   readonly pauseBudgetMs: number;
+  readonly replicaLagMs?: number | undefined;
+  readonly awaitReplicas?: boolean | undefined;
 }
 
 /** How far the copy or the verification has come: all tables before `table`, and of that one all rows up to `after`. */

@@ -61,7 +61,7 @@ export interface MoveStatus {
   readonly remainingMs: number | undefined;
   /** How often the move was taken up, after errors and by other processes. */
   readonly attempts: number;
-  /** What the move waits for, in words: an hour of the day, open transactions of the key. */
+  /** What the move waits for, in words: an hour of the day, open transactions of the key, replicas that are behind. */
   readonly waitsFor: string | undefined;
   readonly error: { readonly code: ErrorCode; readonly message: string } | undefined;
   readonly startedAt: Date;
@@ -84,6 +84,13 @@ export interface MoveOptions {
   readonly graceMs?: number;
   /** A cut-over that would let writes wait longer than this is put off, in milliseconds. Default 1 000. */
   readonly pauseBudgetMs?: number;
+  /** Rows wait while the replicas of either shard that take reads are further behind than this, in milliseconds. Default: half of `replication.maxLagMs`. */
+  readonly replicaLagMs?: number;
+  /**
+   * Whether a replica of each shard, where it has some that answer, must have the cut-over's rows and the freeze before the cut-over, and the arrival before the source is
+   * purged: whichever is promoted then serves what the move has done. Default true.
+   */
+  readonly awaitReplicas?: boolean;
   /** Moves under way at the same time, where there are many keys. Default 2. */
   readonly parallel?: number;
   /** Small keys that share a move, and with it its round trips. Default 200. */

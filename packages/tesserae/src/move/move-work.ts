@@ -12,6 +12,7 @@ import type { Connection, Database } from "../engine/contract.ts";
 import type { ControlStore } from "../engine/control-store.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import type { KeyScope, RowTransfer, TransferEnd } from "../engine/row-transfer.ts";
+import type { ShardReplicas } from "../replicas/shard-replicas.ts";
 import type { FederationModel, TableModel } from "../schema/model.ts";
 import { scopeOf } from "./member-condition.ts";
 import type { MovePoint } from "./move-points.ts";
@@ -41,6 +42,7 @@ export interface MoveParts {
   readonly moves: MoveRows;
   /** The federated tables, those that are referred to first. */
   readonly tables: readonly TableModel[];
+  readonly replicas: ShardReplicas;
   end(shard: number): ShardEnd;
   transferBetween(source: ShardEnd, target: ShardEnd): RowTransfer;
   /** Whether the mover may write at a shard without foreign keys being checked. */

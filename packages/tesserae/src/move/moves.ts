@@ -43,7 +43,10 @@ const POLL_MS = 100;
 const LIST_MAX = 1_000;
 
 export interface MovesOptions
-  extends Pick<MoveParts, "federation" | "control" | "directoryRows" | "feed" | "keys" | "tables"> {
+  extends Pick<
+    MoveParts,
+    "federation" | "control" | "directoryRows" | "feed" | "keys" | "tables" | "replicas"
+  > {
   readonly shards: readonly number[];
   shardDatabase(shard: number): Database;
   /** Passed before the first statement on a shard. */
@@ -86,7 +89,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
   constructor(options: MovesOptions) {
     this.#options = options;
     this.#rows = new MoveRows(options.control, options.federation, options.keys);
-    const { federation, control, directoryRows, feed, keys, tables } = options;
+    const { federation, control, directoryRows, feed, keys, tables, replicas } = options;
     this.#parts = {
       federation,
       control,
@@ -94,6 +97,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
       feed,
       keys,
       tables,
+      replicas,
       moves: this.#rows,
       end: (shard) => this.#ends.get(shard),
       transferBetween: (source, target) =>
@@ -473,6 +477,8 @@ export class Moves<Key extends KeyValue = KeyValue> {
       hours: options.hours,
       graceMs: options.graceMs ?? this.#options.leaseMs + 1_000,
       pauseBudgetMs: options.pauseBudgetMs ?? PAUSE_BUDGET_MS_DEFAULT,
+      replicaLagMs: options.replicaLagMs,
+      awaitReplicas: options.awaitReplicas,
     };
     return { kind, target, settings, runner: nextRunner() };
   }

@@ -10,6 +10,7 @@ import { scopeOf } from "./member-condition.ts";
 import type { Member } from "./move-record.ts";
 import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
 import { LargerToken } from "./mover-residences.ts";
+import { heedReplicas, targetIsReplicated } from "./replica-pace.ts";
 
 const ROWS_PER_BATCH = 1_000;
 
@@ -19,10 +20,12 @@ export async function purge(work: MoveWork): Promise<void> {
     "the time of grace, in which readers may still be at the source",
     () => until - Date.now(),
   );
+  await targetIsReplicated(work);
   const { throttle } = work;
   const batchRows = Math.min(ROWS_PER_BATCH, throttle.chunkRowsMax);
   for (const table of work.parts.tables.toReversed()) {
     for (let deleted = batchRows; deleted === batchRows; ) {
+      await heedReplicas(work, work.source);
       await work.waitFor(throttle.wait().why, () => throttle.wait().ms);
       deleted = await atSource(work, async (transaction, members) => {
         const slice = { table, scope: scopeOf(work.parts.federation.name, members) };

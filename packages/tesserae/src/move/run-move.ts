@@ -56,7 +56,7 @@ async function runSteps(work: MoveWork): Promise<void> {
         break;
       case "freeze":
         await catchUp(work);
-        if (!(await cutOver(work))) await waitForCalm(work);
+        await waitForCalm(work, await cutOver(work));
         break;
       case "arrive":
         await openTarget(work);
@@ -82,12 +82,13 @@ async function runSteps(work: MoveWork): Promise<void> {
 
 const CALM_MS = 500;
 
-function waitForCalm(work: MoveWork): Promise<void> {
+/** After a cut-over that did not fit the pause. */
+async function waitForCalm(work: MoveWork, tried: Awaited<ReturnType<typeof cutOver>>): Promise<void> {
+  if (tried === "done") return;
+  const what =
+    tried === "changes" ? "the rest of the changes fits" : "replicas of both shards catch up within";
   const until = performance.now() + CALM_MS;
-  return work.waitFor(
-    "a moment in which the rest of the changes fits the pause",
-    () => until - performance.now(),
-  );
+  await work.waitFor(`a moment in which ${what} the pause`, () => until - performance.now());
 }
 
 export interface DriveOptions {

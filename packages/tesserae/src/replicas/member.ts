@@ -40,6 +40,8 @@ export class ReplicaMember {
   /** How often it went down: an answer from before that says nothing any more. */
   #downs = 0;
   #closed = false;
+  /** By what it said last. */
+  #isReplica = false;
 
   constructor(options: MemberOptions) {
     this.#options = options;
@@ -88,6 +90,7 @@ export class ReplicaMember {
   }
 
   #hear({ position, writable }: ReplicationStatus): void {
+    this.#isReplica = position !== undefined && !writable;
     if (position === undefined || writable) {
       this.#leaveOut(
         "unfit",
@@ -112,7 +115,8 @@ export class ReplicaMember {
   /** Judges its position anew; the primary's may have become known meanwhile. */
   judge(): void {
     const { primary, maxLagMs } = this.#options;
-    if (this.term === undefined || this.term.ended) return;
+    // What it had applied when it was a replica says nothing of one that was promoted.
+    if (!this.#isReplica || this.term === undefined || this.term.ended) return;
     if (primary.state === "keeps none") {
       this.#leaveOut("unfit", "The primary keeps no position, so nobody can tell how far behind it is.");
       return;

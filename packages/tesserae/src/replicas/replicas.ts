@@ -14,6 +14,7 @@ import { WriteContexts } from "./own-writes.ts";
 import { Primary, type PrimaryName } from "./primary.ts";
 import { ReplicaDatabase } from "./replica-database.ts";
 import { ReplicaSet, type ReplicaStatus } from "./replica-set.ts";
+import { ShardReplicas } from "./shard-replicas.ts";
 
 export interface ReplicasOptions {
   readonly topology: Topology<Engine>;
@@ -55,6 +56,11 @@ export class Replicas {
   reading(shard: number | undefined, primary: Database): ReplicaDatabase {
     const contexts = this.#seesOwnWrites ? this.#contexts : undefined;
     return new ReplicaDatabase({ primary, set: this.#setOf(shard), contexts });
+  }
+
+  /** The shards' replicas, as moves have to do with them. */
+  get ofShards(): ShardReplicas {
+    return new ShardReplicas((shard) => this.#setOf(shard));
   }
 
   status(): ReplicaStatus[] {
