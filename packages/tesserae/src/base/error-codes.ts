@@ -36,10 +36,6 @@ const catalogue = {
     summary: "Lists of hosts and names do not have the same shard ids.",
   },
   CONFIG_MAIN_MISSING: { retryable: false, summary: "The configuration has no main cluster." },
-  CONFIG_NOT_AVAILABLE: {
-    retryable: false,
-    summary: "A cluster that this version parses but cannot run yet.",
-  },
   CONFIG_SAME_DATABASE: { retryable: false, summary: "A cluster names the same database twice." },
   CONFIG_REPLICA: {
     retryable: false,
@@ -283,6 +279,10 @@ const catalogue = {
   SERVER_READ_ONLY: {
     retryable: true,
     summary: "The server takes no writes: it is a replica, or was made read-only. Nothing was written.",
+  },
+  SERVER_SETTING: {
+    retryable: false,
+    summary: "A setting of the database server is in the way. Nothing was written.",
   },
   SERVER_VERSION: { retryable: false, summary: "The database server is older than the library needs." },
   SHARD_IDENTITY: {

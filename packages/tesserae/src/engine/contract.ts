@@ -209,6 +209,8 @@ export interface ErrorReason {
   readonly guard?: { readonly reason: GuardReason; readonly table: string; readonly key: string };
   /** The constraint, where the driver names it. */
   readonly constraint?: string | undefined;
+  /** What to do about it, in whole sentences, where the server's own text does not say. */
+  readonly advice?: string | undefined;
   /** The connection cannot be used any more. */
   readonly fatal: boolean;
 }

@@ -40,5 +40,6 @@ export function toEngineError(error: unknown, dialect: EngineDialect, place: Err
       { ...place, cause: error },
     );
   }
-  return new TesseraeError(reason.code, text, { ...place, cause: error });
+  const message = reason.advice === undefined ? text : `${text}. ${reason.advice}`;
+  return new TesseraeError(reason.code, message, { ...place, cause: error });
 }

@@ -39,6 +39,8 @@ const CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
   [1366, "VALUE_INVALID"],
   [1367, "VALUE_INVALID"],
   [1406, "VALUE_INVALID"],
+  [1419, "SERVER_SETTING"],
+  [1665, "SERVER_SETTING"],
   // The table's definition changed under the transaction or the prepared statement.
   [1412, "SERIALIZATION"],
   [1451, "CONSTRAINT_FOREIGN_KEY"],
@@ -67,6 +69,18 @@ const CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
 
 /** MySQL has no RETURNING; MariaDB has none on updates. */
 const SYNTAX = 1064;
+/** Settings that a server with a binary log, and so each with replicas, must have. */
+const ADVICE: ReadonlyMap<number, string> = new Map([
+  [
+    1419,
+    "The guard's triggers need log_bin_trust_function_creators = 1 on a server with a binary log: set it in the configuration of every server that may be the primary, and with SET GLOBAL.",
+  ],
+  [
+    1665,
+    "The library's transactions are read committed, which InnoDB writes to a binary log by rows alone: set binlog_format = ROW or MIXED on every server that may be the primary.",
+  ],
+]);
+
 const OPTION_PREVENTS = 1290;
 const READ_ONLY_MODE = 1836;
 
@@ -98,7 +112,8 @@ export function classifyMysqlError(error: unknown): ErrorReason {
   if (error.errno === SYNTAX && /near 'returning\b/i.test(error.message))
     return { code: "RETURNING_UNSUPPORTED", fatal: false };
   const code = isReadOnlyServer(error) ? "SERVER_READ_ONLY" : (CODES.get(error.errno) ?? "QUERY_FAILED");
-  return { code, constraint: constraintOf(error.message), fatal: isFatal(error) };
+  const advice = ADVICE.get(error.errno);
+  return { code, constraint: constraintOf(error.message), advice, fatal: isFatal(error) };
 }
 
 /** Nothing more may be sent on the connection. */
