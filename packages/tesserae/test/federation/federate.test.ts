@@ -408,6 +408,13 @@ describe("federate", () => {
     ["a URL of no engine", { main: "oracle://x:secret@y/z" }, "CONFIG_TARGET_INVALID"],
     ["a pool of nothing", { pool: { connectionsMax: 0 } }, "CONFIG_INVALID"],
     ["a consistency that is none", { consistency: "eventual" as never }, "CONFIG_INVALID"],
+    ["an option of failover that is none", { failover: { wait: 5 } as never }, "CONFIG_INVALID"],
+    ["a check without a pause", { failover: { checkMs: 0 } }, "CONFIG_INVALID"],
+    [
+      "a list of hosts as a replica",
+      { main: "mysql://app@m/app", replicas: ["mysql://a,b/app"] },
+      "CONFIG_TARGET_INVALID",
+    ],
     ["a wait of no time", { moves: { writeWaitMs: 0 } }, "CONFIG_INVALID"],
     ["an option of moves that is none", { moves: { waitMs: 5 } as never }, "CONFIG_INVALID"],
     ["a word for a switch", { moves: { rerunTransactions: "no" as never } }, "CONFIG_INVALID"],

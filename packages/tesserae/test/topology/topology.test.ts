@@ -7,10 +7,17 @@ import { parseTopology, type TopologyInput, type TopologyTarget } from "../../sr
 
 /** `host/database`, as an address. */
 function target(text: string): TopologyTarget {
-  const [host] = text.split("/");
+  const [hosts = "", database] = text.split("/");
+  const names = hosts.split(",").sort();
+  const each = names.map((host) => ({ identity: `mysql://${host}/${database}`, server: `mysql://${host}` }));
   return {
     name: "mysql",
-    address: { identity: `mysql://${text}`, server: `mysql://${host}`, display: `mysql://app:***@${text}` },
+    address: {
+      identity: `mysql://${names.join(",")}/${database}`,
+      server: `mysql://${names.join(",")}`,
+      display: `mysql://app:***@${text}`,
+      ...(names.length === 1 ? {} : { hosts: each }),
+    },
   };
 }
 
@@ -168,7 +175,45 @@ describe("shardsFromLists", () => {
   });
 });
 
+describe("lists of hosts", () => {
+  it("are the same database where one host and the database are the same", () => {
+    const { shards } = parse({ main: "a,b/app", shards: { 1: "b/app", 2: "b,c/users", 3: "d/app" } });
+    expect([...shards.values()].map(({ isMain }) => isMain)).toEqual([true, false, false]);
+    expect(refusal({ main: "m/app", shards: { 1: "a,b/users", 2: "c,b/users" } }).code).toBe(
+      "CONFIG_SHARD_SAME_DATABASE",
+    );
+  });
+
+  it("hold their replicas, one by one", () => {
+    expect(parse({ main: "a,b/app", replicas: ["a/app", "b/app"] }).replicas).toHaveLength(2);
+    expect(refusal({ main: "a,b/app", replicas: ["b/app", "b/app"] }).code).toBe("CONFIG_SAME_DATABASE");
+    expect(refusal({ main: "a/app", replicas: ["a/app"] }).code).toBe("CONFIG_SAME_DATABASE");
+    for (const input of [
+      { main: "a/app", replicas: ["b,c/app"] },
+      { main: "a/app", tickets: ["b,c/tickets"] },
+    ])
+      expect(refusal(input)).toMatchObject({
+        code: "CONFIG_TARGET_INVALID",
+        message: expect.stringContaining("several hosts"),
+      });
+  });
+});
+
 describe("connectionBudget", () => {
+  it("counts a pool on each host that may have it, and what asks beside it", () => {
+    const budget = connectionBudget(parse({ main: "a,b/app", shards: { 1: "b/users" } }), {
+      processes: 2,
+      poolMax: 10,
+      controlPoolMax: 4,
+      besidePool: () => 1,
+      serverMax: undefined,
+    });
+    expect(budget).toEqual([
+      { server: "mysql://a", pools: ["main", "control"], connectionsMax: 32 },
+      { server: "mysql://b", pools: ["main", "control", "shard 1"], connectionsMax: 54 },
+    ]);
+  });
+
   const topology = parse({ main: "a/app", shards: { 1: "a/users1", 2: "b/users2" } });
 
   it("counts the pools of each server for all processes", () => {

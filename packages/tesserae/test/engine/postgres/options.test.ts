@@ -37,6 +37,21 @@ describe("the address", () => {
     expect(postgres({ host: "db", database: "dots", schema: "users" }).address).toEqual(address);
   });
 
+  test("knows a list of hosts in either form, schemas and all", () => {
+    const { address } = postgres("postgres://app:s3cret@db-2:5433,db-1/dots?schema=users");
+    expect(address).toEqual({
+      identity: "postgres://db-1:5432,db-2:5433/dots?schema=users",
+      server: "postgres://db-1:5432,db-2:5433",
+      display: "postgres://app:***@db-2:5433,db-1:5432/dots?schema=users",
+      hosts: [
+        { identity: "postgres://db-1:5432/dots?schema=users", server: "postgres://db-1:5432" },
+        { identity: "postgres://db-2:5433/dots?schema=users", server: "postgres://db-2:5433" },
+      ],
+    });
+    const hosts = [{ host: "db-1" }, { host: "db-2", port: 5433 }];
+    expect(postgres({ hosts, database: "dots", schema: "users" }).address.identity).toBe(address.identity);
+  });
+
   test("is its own control engine, and opens nothing", async () => {
     const engine = postgres("postgres://127.0.0.1:1/dots");
     expect(engine.control()).toBe(engine);
@@ -133,6 +148,13 @@ describe("what makes no sense is refused with CONFIG_INVALID", () => {
     ["an unknown parameter", "postgres://db/dots?pool_size=4", "pool_size"],
     ["a time that is none", "postgres://db/dots?lock_timeout=soon", "lockTimeoutMs"],
     ["a port that is none", { database: "dots", port: 70_000 }, "port"],
+    [
+      "hosts beside a host",
+      { database: "dots", host: "a", hosts: [{ host: "b" }] },
+      "hosts stands beside host",
+    ],
+    ["hosts that are no list", { database: "dots", hosts: [] }, "hosts is a list"],
+    ["a host twice", "postgres://db-1,DB-1:5432/dots", "db-1:5432 twice"],
     ["an empty host", { database: "dots", host: "" }, "host"],
     ["TLS that is neither", { database: "dots", tls: "yes" as never }, "tls"],
     ["a password that is no text", { database: "dots", password: 5 as never }, "password"],
