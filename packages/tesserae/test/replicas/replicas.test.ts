@@ -16,23 +16,27 @@ import {
 /** Reads without a pause until `stop`, some at the same time. Gives their number, and what failed. */
 function readWithoutEnd(fed: DotsFederation, readers = 8) {
   let stopped = false;
-  let reads = 0;
+  const reads = new Array<number>(readers).fill(0);
   const failures: unknown[] = [];
-  const run = async () => {
+  const run = async (reader: number) => {
     while (!stopped) {
       try {
         await fed.replica.selectFrom("users").select("name").execute();
-        reads += 1;
+        reads[reader] = (reads[reader] ?? 0) + 1;
       } catch (error) {
         failures.push(error);
       }
     }
   };
-  const running = Promise.all(Array.from({ length: readers }, run));
+  const running = Promise.all(reads.map((_, reader) => run(reader)));
   return {
     failures,
-    get reads() {
-      return reads;
+    /** Each of the readers reads on; none of them waits for a server that does not answer. */
+    async goesOn() {
+      const before = [...reads];
+      await expect
+        .poll(() => reads.every((now, reader) => now > (before[reader] as number) + 5), { timeout: 10_000 })
+        .toBe(true);
     },
     async stop() {
       stopped = true;
@@ -161,8 +165,7 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       two?.pause();
       try {
         await readUntil(fed, ([, second]) => second?.state === "down");
-        const before = load.reads;
-        await readUntil(fed, () => load.reads > before + 100);
+        await load.goesOn();
       } finally {
         two?.resume();
       }
@@ -171,8 +174,7 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       await strict.replica.selectFrom("users").select("name").execute();
       await Promise.all([one?.kill(), two?.kill()]);
       await readUntil(fed, (replicas) => replicas.every(({ state }) => state === "down"));
-      const before = load.reads;
-      await readUntil(fed, () => load.reads > before + 100);
+      await load.goesOn();
       const refused = await strict.replica
         .selectFrom("users")
         .select("name")
@@ -228,6 +230,44 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
         { cluster: "main", state: "healthy", reason: undefined },
       ]);
       expect(await fed.replica.selectFrom("users").select("name").execute()).toEqual([{ name: "ada" }]);
+    });
+
+    // Last, for afterwards the servers have other parts.
+    test("a replica is promoted: reads go on, and who writes to the new primary reads it", {
+      timeout: 90_000,
+    }, async () => {
+      await using opened = await openReplicated(servers, 0);
+      await addUser(opened.fed, "ada");
+      await servers.waitUntilCaughtUp();
+      const url = new URL(String(opened.config.main));
+      const hosts = servers.servers.map(({ port }) => `127.0.0.1:${port}`);
+      const fed = await opened.open({
+        main: url.href.replace(url.host, hosts.join(",")),
+        failover: { waitMs: 20_000, checkMs: 100 },
+      });
+      await readUntil(fed, allHealthy);
+      const reader = AsyncLocalStorage.snapshot();
+      const load = reader(() => fed.freshness.run(() => readWithoutEnd(fed)));
+      const [next, other] = servers.replicas;
+      const rename = (name: string) => fed.main.updateTable("users").set({ name }).execute();
+      const readsOwn = async (name: string) => {
+        await rename(name);
+        expect(await fed.replica.selectFrom("users").select("name").execute()).toEqual([{ name }]);
+      };
+      await readsOwn("before");
+      await servers.waitUntilCaughtUp();
+
+      await servers.primary.kill();
+      await load.goesOn();
+      await next?.promote();
+      await other?.follow(next as NonNullable<typeof next>);
+      await readsOwn("after");
+      await readUntil(fed, ([first, second]) => first?.state === "unfit" && second?.state === "healthy");
+      for (let i = 0; i < 20; i++) await readsOwn(`after ${i}`);
+      await load.goesOn();
+      await load.stop();
+      expect(load.failures).toEqual([]);
+      await opened.fed.close();
     });
   });
 });
