@@ -162,7 +162,11 @@ export class Federation<S extends Schema = Schema> {
       readiness: ALWAYS_READY,
     };
     this.main = openSession(new MainBinding(mainTarget, model, "main"));
-    const readTarget = { ...mainTarget, isReplica: true, database: replicas.reading(undefined, main) };
+    const readTarget = {
+      ...mainTarget,
+      isReplica: true,
+      database: replicas.reading(undefined, this.#databases.main),
+    };
     this.replica = openSession(new MainBinding(readTarget, model, "replicas"));
     // A newer library may have laid the control tables out anew: nothing reads them before that is known.
     const gate = async () => void (await checkControlVersion(control));
@@ -500,7 +504,7 @@ function openHandles<S extends Schema>(
   const readTargets = new Map<Target, ReplicaTarget>(
     [...shards].map(([id, target]) => [
       target,
-      { ...target, isReplica: true, database: replicas.reading(id, target.database) },
+      { ...target, isReplica: true, database: replicas.reading(id, databases.shards.get(id) as Database) },
     ]),
   );
   const open = (federation: FederationModel) => {

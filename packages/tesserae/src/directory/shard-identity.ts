@@ -8,11 +8,9 @@
 import { TesseraeError } from "../base/errors.ts";
 import type { Database } from "../engine/contract.ts";
 import { type ControlRunner, ControlStore, RowCodec } from "../engine/control-store.ts";
-import { INSTALLATION_META, META_TABLE, metaTable } from "../engine/control-tables.ts";
+import { INSTALLATION_META, META_TABLE, metaTable, SHARD_META } from "../engine/control-tables.ts";
 import type { FederationModel } from "../schema/model.ts";
 import { directoryTableName } from "./control-tables.ts";
-
-const SHARD_META = "shard";
 
 const meta = metaTable();
 

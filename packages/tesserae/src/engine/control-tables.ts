@@ -19,6 +19,8 @@ export const META_TABLE = "tesserae_meta";
 
 /** The row of main's `tesserae_meta` with the id of the installation. */
 export const INSTALLATION_META = "installation";
+/** Which shard of which installation a database is. */
+export const SHARD_META = "shard";
 
 export const residenceTableName = (federation: string): string => `tesserae_residence_${federation}`;
 export const logTableName = (federation: string): string => `tesserae_log_${federation}`;

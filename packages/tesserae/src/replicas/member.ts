@@ -42,6 +42,8 @@ export class ReplicaMember {
   #closed = false;
   /** By what it said last. */
   #isReplica = false;
+  /** Its control tables say the same as its primary's. */
+  #isCopy = false;
 
   constructor(options: MemberOptions) {
     this.#options = options;
@@ -79,9 +81,10 @@ export class ReplicaMember {
     const isCurrent = () => downs === this.#downs && !this.#closed;
     try {
       const status = await this.#question.ask();
+      const stranger = await this.#whyNoCopy();
       if (!isCurrent()) return;
       this.#failures = 0;
-      this.#hear(status);
+      this.#hear(status, stranger);
     } catch (error) {
       if (!isCurrent()) return;
       this.#failures += 1;
@@ -89,8 +92,21 @@ export class ReplicaMember {
     }
   }
 
-  #hear({ position, writable }: ReplicationStatus): void {
-    this.#isReplica = position !== undefined && !writable;
+  /** Why it cannot be its primary's copy; undefined where it is, or where the primary does not tell. Asked until it has shown that it is one. */
+  async #whyNoCopy(): Promise<string | undefined> {
+    if (this.#isCopy) return undefined;
+    const expected = await this.#options.primary.identity();
+    if (expected === undefined) return undefined;
+    const identity = await this.#question.askIdentity();
+    this.#isCopy = identity === expected;
+    if (this.#isCopy) return undefined;
+    return identity === undefined
+      ? "It does not have its primary's tables: it has not applied them yet, or is no copy of it."
+      : "It is the copy of another database: its control tables name another shard or installation than its primary's.";
+  }
+
+  #hear({ position, writable }: ReplicationStatus, stranger: string | undefined): void {
+    this.#isReplica = position !== undefined && !writable && stranger === undefined;
     if (position === undefined || writable) {
       this.#leaveOut(
         "unfit",
@@ -98,6 +114,10 @@ export class ReplicaMember {
           ? "It keeps no position in replication: it follows no primary, or its log is off."
           : "It takes writes, so it is no replica: it was promoted, or read_only is off.",
       );
+      return;
+    }
+    if (stranger !== undefined) {
+      this.#leaveOut("unfit", stranger);
       return;
     }
     const { engine, primary, pool } = this.#options;
@@ -147,6 +167,7 @@ export class ReplicaMember {
     this.reason = `${error.code}: ${error.message}`;
     this.lagMs = undefined;
     this.#downs += 1;
+    this.#isCopy = false;
     this.#checking = undefined;
     this.term?.end(error, hangs);
     this.term = undefined;

@@ -17,6 +17,7 @@ export class Primary {
   readonly history: PositionHistory;
   state: PrimaryState = "unasked";
   readonly #question: StatusQuestion;
+  #identity: string | undefined;
   readonly #answers = new FreshAnswers<string | undefined>();
 
   /** `open` gives a pool of one connection. */
@@ -40,6 +41,13 @@ export class Primary {
    */
   askPosition(): Promise<string | undefined> {
     return this.#answers.ask("position", () => this.#ask());
+  }
+
+  /** Whose database it is; undefined where it does not say, or does not answer. */
+  async identity(): Promise<string | undefined> {
+    if (this.#identity === undefined && this.state === "answers")
+      this.#identity = await this.#question.askIdentity().catch(() => undefined);
+    return this.#identity;
   }
 
   async #ask(): Promise<string | undefined> {

@@ -1,6 +1,7 @@
 /** Asks one server for its part in replication, on a connection of its own, so that the answer does not wait behind the application's statements. */
-import { TesseraeError } from "../base/errors.ts";
-import type { Database, EngineDialect, EngineReplication } from "../engine/contract.ts";
+import { isTesseraeError, TesseraeError } from "../base/errors.ts";
+import type { Database, EngineDialect, EngineReplication, RawRow } from "../engine/contract.ts";
+import { INSTALLATION_META, META_TABLE, SHARD_META } from "../engine/control-tables.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import { withDeadline } from "./deadline.ts";
 
@@ -22,6 +23,8 @@ export class NoAnswer extends TesseraeError {
   }
 }
 
+const IDENTITY_SQL = `select name, value from ${META_TABLE} where name in ('${INSTALLATION_META}', '${SHARD_META}') order by name`;
+
 export class StatusQuestion {
   readonly #replication: EngineReplication;
   readonly #dialect: EngineDialect;
@@ -39,14 +42,28 @@ export class StatusQuestion {
 
   /** Rejects with a TesseraeError; NoAnswer where the server did not answer in time. */
   async ask(): Promise<ReplicationStatus> {
+    const [row] = await this.#select(this.#replication.statusSql);
+    const { position, sent, writable } = row as RawRow;
+    return { position: textOf(position), sent: textOf(sent), writable: Number(writable) === 1 };
+  }
+
+  /** Whose database it is, by its control tables; undefined where there are none. A copy says the same as its primary. */
+  async askIdentity(): Promise<string | undefined> {
+    try {
+      const rows = await this.#select(IDENTITY_SQL);
+      return rows.length === 0 ? undefined : JSON.stringify(rows);
+    } catch (error) {
+      if (isTesseraeError(error, "SCHEMA_NOT_APPLIED")) return undefined;
+      throw error;
+    }
+  }
+
+  async #select(sql: string): Promise<readonly RawRow[]> {
     this.#database ??= this.#open();
     const database = this.#database;
-    const statement = { sql: this.#replication.statusSql, parameters: [], readOnly: true };
     try {
-      const answer = database.run(statement);
-      const { rows } = await withDeadline(answer, ANSWER_MS_MAX, () => new NoAnswer(this.#display));
-      const { position, sent, writable } = rows[0] as Record<string, unknown>;
-      return { position: textOf(position), sent: textOf(sent), writable: Number(writable) === 1 };
+      const answer = database.run({ sql, parameters: [], readOnly: true });
+      return (await withDeadline(answer, ANSWER_MS_MAX, () => new NoAnswer(this.#display))).rows;
     } catch (error) {
       // Whatever the connection still waits for, nobody waits for any more.
       this.#database = undefined;

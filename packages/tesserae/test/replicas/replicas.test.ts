@@ -230,6 +230,16 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
         { cluster: "main", state: "healthy", reason: undefined },
       ]);
       expect(await fed.replica.selectFrom("users").select("name").execute()).toEqual([{ name: "ada" }]);
+      // A replica of the right servers, and of another federation's main.
+      await using other = await openReplicated(servers, 0);
+      const mixed = await opened.open({
+        replicas: [other.config.replicas[0] as string, replicas[1] as string],
+      });
+      await mixed.probe();
+      expect(mixed.status().replicas).toMatchObject([
+        { state: "unfit", reason: expect.stringMatching(/copy of another database/) },
+        { state: "healthy" },
+      ]);
     });
 
     // Last, for afterwards the servers have other parts.
