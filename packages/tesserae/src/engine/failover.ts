@@ -299,7 +299,8 @@ export class FailoverDatabase implements Database {
   /** Nobody is given its connections any more; who has one may go on for a while. */
   #leave({ pool }: Primary, timeoutMs?: number): void {
     this.#leaving.add(pool);
-    void pool.close(timeoutMs).finally(() => this.#leaving.delete(pool));
+    const left = () => this.#leaving.delete(pool);
+    pool.close(timeoutMs).then(left, left);
   }
 
   #arm(): void {

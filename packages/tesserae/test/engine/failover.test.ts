@@ -309,6 +309,24 @@ function failoverOn(name: ServerEngine): void {
     kept.release();
   }, 60_000);
 
+  test("a statement that waits too long for a lock is stopped on its server", async () => {
+    await using open = await opened();
+    await run(open.database, "delete from entries");
+    await run(open.database, "insert into entries (id) values (1)");
+    const [holder, waiter] = [await open.database.acquire(), await open.database.acquire()];
+    const sql = "update entries set id = 1 where id = 1";
+    await holder.begin();
+    await run(holder, sql);
+    await waiter.begin();
+    expect(await errorOf(waiter.run({ sql, parameters: [], lockWaitMs: 50 }))).toMatchObject({
+      code: "LOCK_TIMEOUT",
+    });
+    await waiter.rollback();
+    await holder.rollback();
+    holder.release();
+    waiter.release();
+  }, 60_000);
+
   test("one host that was never there is CONNECT_FAILED at once, and so is a login that is refused", async () => {
     const url = new URL(database.urls[0] as string);
     url.port = "1";

@@ -189,8 +189,11 @@ export class MysqlDatabase implements Database, ConnectionOwner {
   }
 
   #checkWritable({ statusSql }: PoolWatch, session: MysqlSession, done: (error: Error | null) => void): void {
-    session.start({ sql: statusSql, parameters: [], prepare: false }, (error, result) => {
-      const refused = error === null && Number(result?.rows[0]?.writable) !== 1;
+    const sql = `select status.writable, @@global.server_id as server from (${statusSql}) as status`;
+    session.start({ sql, parameters: [], prepare: false }, (error, result) => {
+      const { writable, server } = result?.rows[0] ?? {};
+      session.serverId = String(server);
+      const refused = error === null && Number(writable) !== 1;
       done(refused ? readOnlyError(this.engine.address.display) : error);
     });
   }
@@ -226,12 +229,18 @@ export class MysqlDatabase implements Database, ConnectionOwner {
     const driver = await this.#load();
     const client = driver.createConnection(this.#config);
     client.on("error", () => undefined);
-    try {
-      await new Promise<void>((resolve, reject) => {
-        client.query(`kill query ${session.client.threadId}`, (error) =>
-          error === null ? resolve() : reject(error),
-        );
+    const query = (sql: string) =>
+      new Promise<unknown>((resolve, reject) => {
+        client.query(sql, (error, result) => (error === null ? resolve(result) : reject(error)));
       });
+    try {
+      // The address may lead to another server by now, where somebody else has the connection's number.
+      if (session.serverId !== undefined) {
+        const [row] = (await query("select @@global.server_id as server")) as { server: unknown }[];
+        if (String(row?.server) !== session.serverId)
+          throw new LostError("The address leads to another server.");
+      }
+      await query(`kill query ${session.client.threadId}`);
     } finally {
       client.destroy();
     }

@@ -23,6 +23,8 @@ export class MysqlSession {
   broken = false;
   /** By what the server said last. */
   inTransaction = false;
+  /** Among servers that replicate; undefined where nobody asked. */
+  serverId: string | undefined;
   /** Somebody turned autocommit off: the next user must not inherit it. */
   autocommit = true;
   readonly #types: Driver["TypedParameter"];
