@@ -7,8 +7,9 @@ interface Sample {
   readonly atMs: number;
 }
 
-/** Beyond it the older half is kept at half the resolution. */
-const SAMPLES_MAX = 512;
+/** Beyond it samples are left out whose distance to the next one is less than this share of their age: a lag is exact to three hundredths, and days take little room. */
+const SAMPLES_MAX = 1_024;
+const RESOLUTION = 1 / 32;
 
 export class PositionHistory {
   readonly #covers: (position: string, wanted: string) => boolean;
@@ -33,8 +34,7 @@ export class PositionHistory {
       this.#samples = this.#samples.filter((sample) => this.#covers(position, sample.position));
     }
     this.#samples.push({ position, atMs });
-    if (this.#samples.length > SAMPLES_MAX)
-      this.#samples = this.#samples.filter((_, index) => index >= SAMPLES_MAX / 2 || index % 2 === 0);
+    if (this.#samples.length > SAMPLES_MAX) this.#thin();
   }
 
   /** How far behind a server at `position` is; undefined where it has applied none of the samples, so that nobody knows. */
@@ -50,6 +50,17 @@ export class PositionHistory {
     if (low === 0) return undefined;
     const missing = samples[low];
     return missing === undefined ? 0 : this.#newestMs - missing.atMs;
+  }
+
+  #thin(): void {
+    const kept: Sample[] = [];
+    for (const sample of this.#samples.toReversed()) {
+      const next = kept.at(-1);
+      const ageMs = this.#newestMs - sample.atMs;
+      const isFar = next === undefined || next.atMs - sample.atMs >= ageMs * RESOLUTION;
+      if (isFar || sample === this.#samples[0]) kept.push(sample);
+    }
+    this.#samples = kept.reverse();
   }
 
   clear(): void {

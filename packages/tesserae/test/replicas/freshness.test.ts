@@ -11,7 +11,7 @@ import type { TokenQuestion } from "./read-with-token.child.ts";
 import { openReplicated, REPLICATED_ENGINES, readUntil, startServers } from "./replicated-federation.ts";
 
 /** `TESSERAE_OWN_READS=100000` for the figure that is published. */
-const OWN_READS = Number(process.env.TESSERAE_OWN_READS ?? 3_000);
+const OWN_READS = Number(process.env.TESSERAE_OWN_READS ?? 2_000);
 const WRITERS = 4;
 
 /** Another process with the same configuration, which reads what a token was given for. */

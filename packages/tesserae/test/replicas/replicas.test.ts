@@ -38,7 +38,7 @@ function readWithoutEnd(fed: DotsFederation, readers = 8) {
         .poll(() => reads.every((now, reader) => now > (before[reader] as number) + 5), { timeout: 10_000 })
         .toBe(true);
     },
-    async stop() {
+    async [Symbol.asyncDispose]() {
       stopped = true;
       await running;
     },
@@ -155,7 +155,7 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       await addUser(fed, "ada");
       const [one, two] = servers.replicas as [never, never] as unknown as typeof servers.replicas;
       await readUntil(fed, allHealthy);
-      const load = readWithoutEnd(fed);
+      await using load = readWithoutEnd(fed);
 
       await one?.kill();
       await readUntil(fed, ([first]) => first?.state === "down");
@@ -184,7 +184,6 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       expect(String(refused)).toMatch(/replica 1 of main .*replica 2 of main/);
       await Promise.all([one?.restart(), two?.restart()]);
       await readUntil(fed, allHealthy);
-      await load.stop();
       expect(load.failures).toEqual([]);
       expect(await strict.replica.selectFrom("users").select("name").execute()).toEqual([{ name: "ada" }]);
     });
@@ -257,7 +256,7 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       });
       await readUntil(fed, allHealthy);
       const reader = AsyncLocalStorage.snapshot();
-      const load = reader(() => fed.freshness.run(() => readWithoutEnd(fed)));
+      await using load = reader(() => fed.freshness.run(() => readWithoutEnd(fed)));
       const [next, other] = servers.replicas;
       const rename = (name: string) => fed.main.updateTable("users").set({ name }).execute();
       const readsOwn = async (name: string) => {
@@ -275,7 +274,6 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       await readUntil(fed, ([first, second]) => first?.state === "unfit" && second?.state === "healthy");
       for (let i = 0; i < 20; i++) await readsOwn(`after ${i}`);
       await load.goesOn();
-      await load.stop();
       expect(load.failures).toEqual([]);
       await opened.fed.close();
     });

@@ -1,0 +1,203 @@
+/** Who of the replicas takes a read, and what happens to one whose server is lost; on servers that a test plays. */
+import { describe, expect, test } from "vitest";
+import type { Connection, Database, Engine, EngineResult, Statement } from "../../src/engine/contract.ts";
+import { POOL_DEFAULTS } from "../../src/engine/contract.ts";
+import { postgresDialect } from "../../src/engine/postgres/dialect.ts";
+import { postgresReplication } from "../../src/engine/postgres/replication.ts";
+import { REPLICATION_DEFAULTS, type ReplicationOptions } from "../../src/replicas/options.ts";
+import { Primary } from "../../src/replicas/primary.ts";
+import { ReplicaDatabase } from "../../src/replicas/replica-database.ts";
+import { ReplicaSet } from "../../src/replicas/replica-set.ts";
+
+const READ: Statement = { sql: "select name", parameters: [], readOnly: true };
+const resultOf = (...rows: Record<string, unknown>[]): EngineResult => ({
+  rows,
+  affectedRows: undefined,
+  insertId: undefined,
+});
+const gone = () => Object.assign(new Error("Connection terminated unexpectedly"), { code: "ECONNRESET" });
+
+/** A server that answers for its position at once, and for reads when the test says so. */
+class PlayedServer {
+  readonly engine: Engine;
+  readonly reads: { resolve(): void; reject(error: unknown): void }[] = [];
+  position = "0/100";
+  writable = 0;
+  dead = false;
+  readonly #name: string;
+
+  constructor(name: string) {
+    this.#name = name;
+    this.engine = {
+      name: "postgres",
+      dialect: postgresDialect,
+      address: { identity: name, server: name, display: name },
+      control: () => this.engine,
+      open: () => this.#open(),
+    };
+  }
+
+  #open(): Database {
+    const run = (statement: Statement) => this.#run(statement);
+    return {
+      engine: this.engine,
+      run,
+      acquire: async () => this.#connection(),
+      close: async () => {},
+      stats: { open: 0, inUse: 0, waiting: 0 },
+    };
+  }
+
+  async #run({ sql }: Statement): Promise<EngineResult> {
+    if (this.dead) throw gone();
+    if (sql.includes("writable"))
+      return resultOf({ position: this.position, sent: null, writable: this.writable });
+    if (sql.includes("tesserae_meta")) return resultOf({ name: "installation", value: "one" });
+    return new Promise((resolve, reject) => {
+      this.reads.push({ resolve: () => resolve(resultOf({ name: this.#name })), reject });
+    });
+  }
+
+  #connection(): Connection {
+    const name = this.#name;
+    const server = this;
+    return {
+      run: (statement) => this.#run(statement),
+      async *stream() {
+        for (let i = 0; ; i++) {
+          if (server.dead) throw gone();
+          yield [{ name, i }];
+        }
+      },
+      begin: async () => {
+        if (this.dead) throw gone();
+      },
+      commit: async () => {},
+      rollback: async () => {},
+      savepoint: async () => {},
+      rollbackToSavepoint: async () => {},
+      releaseSavepoint: async () => {},
+      release: () => {},
+    };
+  }
+}
+
+async function play(options: ReplicationOptions = {}, count = 2) {
+  const primaryServer = new PlayedServer("primary");
+  primaryServer.writable = 1;
+  const servers = Array.from({ length: count }, (_, index) => new PlayedServer(`replica ${index + 1}`));
+  const primary = new Primary("main", postgresReplication, postgresDialect, "primary", () =>
+    primaryServer.engine.open(POOL_DEFAULTS),
+  );
+  const set = new ReplicaSet({
+    of: "main",
+    shard: undefined,
+    engines: servers.map(({ engine }) => engine),
+    primary,
+    pool: POOL_DEFAULTS,
+    replication: { ...REPLICATION_DEFAULTS, ...options },
+  });
+  const database = new ReplicaDatabase({
+    primary: primaryServer.engine.open(POOL_DEFAULTS),
+    set,
+    contexts: undefined,
+  });
+  await set.use();
+  await set.look();
+  const read = () => database.run(READ).then(({ rows }) => rows[0]?.["name"]);
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+  return { primaryServer, servers, set, database, read, settled, [Symbol.asyncDispose]: () => set.close() };
+}
+
+describe("the choice among replicas", () => {
+  test("the least in flight, and in turn where they are as many", async () => {
+    await using played = await play({}, 3);
+    const [one, two, three] = played.servers as [PlayedServer, PlayedServer, PlayedServer];
+    const reads = Array.from({ length: 6 }, () => played.read());
+    await played.settled();
+    expect([one, two, three].map((server) => server.reads.length)).toEqual([2, 2, 2]);
+    // The one that is done with its reads gets the next ones.
+    for (const { resolve } of two.reads.splice(0)) resolve();
+    await played.settled();
+    const more = [played.read(), played.read()];
+    await played.settled();
+    expect(two.reads).toHaveLength(2);
+    for (const server of [one, two, three]) for (const { resolve } of server.reads) resolve();
+    expect(new Set(await Promise.all([...reads, ...more]))).toEqual(
+      new Set(["replica 1", "replica 2", "replica 3"]),
+    );
+  });
+
+  test("a read whose server is lost is made again elsewhere, and an error of its own is not", async () => {
+    await using played = await play();
+    const [one, two] = played.servers as [PlayedServer, PlayedServer];
+    const reads = [played.read(), played.read()];
+    await played.settled();
+    one.dead = true;
+    one.reads[0]?.reject(gone());
+    await expect.poll(() => two.reads.length).toBe(2);
+    for (const { resolve } of two.reads) resolve();
+    expect(await Promise.all(reads)).toEqual(["replica 2", "replica 2"]);
+    expect(played.set.status().map(({ state }) => state)).toEqual(["down", "healthy"]);
+    const failing = played.read();
+    await played.settled();
+    two.reads.at(-1)?.reject(Object.assign(new Error("syntax"), { code: "42601", severity: "ERROR" }));
+    await expect(failing).rejects.toThrow("syntax");
+    // A standby that ends a read to go on applying.
+    const cancelled = played.read();
+    await played.settled();
+    two.reads
+      .at(-1)
+      ?.reject(Object.assign(new Error("conflict with recovery"), { code: "40001", severity: "ERROR" }));
+    await expect.poll(() => played.primaryServer.reads.length).toBe(1);
+    played.primaryServer.reads[0]?.resolve();
+    expect(await cancelled).toBe("primary");
+  });
+
+  test("a transaction or a stream that has shown nothing goes on elsewhere; one that has, ends", async () => {
+    await using played = await play();
+    const [one, two] = played.servers as [PlayedServer, PlayedServer];
+    const connections = [await played.database.acquire(), await played.database.acquire()];
+    for (const connection of connections) await connection.begin();
+    one.dead = true;
+    const reads = connections.map((connection) => connection.run(READ));
+    await expect.poll(() => two.reads.length).toBe(2);
+    for (const { resolve } of two.reads) resolve();
+    for (const { rows } of await Promise.all(reads)) expect(rows).toEqual([{ name: "replica 2" }]);
+    two.dead = true;
+    await expect(connections[0]?.run(READ)).rejects.toMatchObject({ code: "REPLICA_LOST", retryable: true });
+    for (const connection of connections) connection.release();
+
+    two.dead = false;
+    await expect.poll(() => played.set.status()[1]?.state, { timeout: 5_000 }).toBe("healthy");
+    const streaming = await played.database.acquire();
+    const seen: unknown[] = [];
+    const reading = (async () => {
+      for await (const rows of streaming.stream(READ, 1)) {
+        seen.push(...rows);
+        two.dead = true;
+      }
+    })();
+    await expect(reading).rejects.toMatchObject({ code: "REPLICA_LOST" });
+    expect(seen).toEqual([{ name: "replica 2", i: 0 }]);
+    streaming.release();
+    expect(played.set.status().every(({ inFlight }) => inFlight === 0)).toBe(true);
+  });
+
+  test("one connection that is lost leaves nobody without an answer, also where the primary is not asked", async () => {
+    await using played = await play({ fallback: "error" }, 1);
+    const [one] = played.servers as [PlayedServer];
+    const read = played.read();
+    await played.settled();
+    one.reads.splice(0)[0]?.reject(gone());
+    await expect.poll(() => one.reads.length).toBe(1);
+    one.reads[0]?.resolve();
+    expect(await read).toBe("replica 1");
+    one.dead = true;
+    await expect(played.read()).rejects.toMatchObject({
+      code: "REPLICAS_UNAVAILABLE",
+      message: expect.stringMatching(/replica 1 of main \(replica 1\): CONNECTION_LOST/),
+    });
+    expect(played.primaryServer.reads).toHaveLength(0);
+  });
+});
