@@ -1,10 +1,21 @@
 /** `fed.tickets`: ids, and what an operator does about where they come from. */
-import { isTesseraeError, TesseraeError } from "../base/errors.ts";
+import { TesseraeError } from "../base/errors.ts";
 import { counterBehind, findCounterBehind } from "./counter-check.ts";
 import { raiseCounter } from "./counter-states.ts";
 import { type CounterPlace, type CounterTable, isStopped } from "./counter-table.ts";
 import type { IdsInUse } from "./ids-in-use.ts";
 import type { NamedSequence } from "./sequences.ts";
+import {
+  findingOf,
+  growing,
+  notInSet,
+  notNamed,
+  notRead,
+  notWhileGrowing,
+  stoppedCounter,
+  type TicketFinding,
+  textOf,
+} from "./ticket-findings.ts";
 import type { GrowthResult, TicketGrowth } from "./ticket-growth.ts";
 import type { KnownSet, TicketMembers } from "./ticket-members.ts";
 import type { TicketServer } from "./ticket-server.ts";
@@ -47,12 +58,6 @@ export interface TicketStatus {
   /** What is under way, if the servers are being changed. */
   readonly growing: GrowthPhase | undefined;
   readonly servers: readonly TicketServerStatus[];
-}
-
-/** What `check` found. */
-export interface TicketFinding {
-  readonly code: string;
-  readonly message: string;
 }
 
 export interface RaiseResult {
@@ -111,7 +116,7 @@ export class FederationTickets extends Tickets {
     const counted: Counted[] = [];
     if (known.set.generation === 0)
       counted.push({ address: members.mainAddress, counters: members.main, place: MAIN_PLACE });
-    let silent = 0;
+    let unfit = 0;
     for (const server of members.servers) {
       try {
         const place = await members.placeOf(server, known);
@@ -119,19 +124,19 @@ export class FederationTickets extends Tickets {
           counted.push({ address: server.address, counters: server.commanded, place: place.place });
         else add(notInSet(server.address));
       } catch (error) {
-        silent += 1;
+        unfit += 1;
         add(error);
       }
     }
-    const missing = known.set.servers.length - counted.length - silent;
+    const missing = known.set.servers.length - counted.length - unfit;
     if (known.set.generation > 0 && missing > 0) add(notNamed(missing, known));
     if (known.record.growing !== undefined) add(growing(known.record.growing.phase));
     const unread = new Set<string>();
     for (const sequence of this.#sequences.values()) {
-      const notRead: string[] = [];
-      const finding = await findCounterBehind(sequence, idsInUse, counted, notRead);
+      const silent: string[] = [];
+      const finding = await findCounterBehind(sequence, idsInUse, counted, silent);
       if (finding !== undefined) add(counterBehind(sequence.name, finding));
-      for (const each of notRead) unread.add(each);
+      for (const each of silent) unread.add(each);
     }
     for (const each of unread) add(notRead(each));
     for (const { address, counters } of counted)
@@ -162,6 +167,13 @@ export class FederationTickets extends Tickets {
     if (known.record.growing !== undefined) throw notWhileGrowing();
     const counted = await this.#counted(known);
     const bounds = this.#sequences.get(sequence);
+    // One that a column had once may still have its counters.
+    if (bounds === undefined && !(await isCounted(sequence, counted)))
+      throw new TesseraeError(
+        "TICKET_SEQUENCE_UNKNOWN",
+        `There is no ticket sequence "${sequence}", neither in the schema and the options nor among the counters.`,
+        { cluster: "tickets", operation: "tickets.raise" },
+      );
     const above = options.above ?? (await highestKnown(sequence, counted, idsInUse)) + RAISE_MARGIN;
     if (above < 0n || (bounds !== undefined && above >= bounds.max))
       throw new TesseraeError(
@@ -176,6 +188,7 @@ export class FederationTickets extends Tickets {
   }
 
   override async close(): Promise<void> {
+    this.#cluster.servers.stop();
     await super.close();
     await this.#cluster.servers.close();
     await this.#cluster.members.close();
@@ -234,6 +247,11 @@ export class FederationTickets extends Tickets {
   }
 }
 
+async function isCounted(sequence: string, counted: readonly Counted[]): Promise<boolean> {
+  const rows = await Promise.all(counted.map(({ counters }) => counters.readRow(sequence)));
+  return rows.some((row) => row !== undefined);
+}
+
 async function highestKnown(sequence: string, counted: readonly Counted[], ids: IdsInUse): Promise<bigint> {
   const { id = 0n, unread } = await ids.highest(sequence);
   if (unread.length > 0)
@@ -248,54 +266,3 @@ async function highestKnown(sequence: string, counted: readonly Counted[], ids: 
     return next > highest ? next : highest;
   }, id);
 }
-
-function textOf(error: unknown): string {
-  if (isTesseraeError(error)) return `${error.code}: ${error.message}`;
-  return error instanceof Error ? error.message : String(error);
-}
-
-function findingOf(error: unknown): TicketFinding {
-  if (isTesseraeError(error)) return { code: error.code, message: error.message };
-  return { code: "TICKETS_UNAVAILABLE", message: textOf(error) };
-}
-
-function found(
-  code: "TICKET_STEP" | "TICKETS_UNAVAILABLE" | "TICKET_COUNTER_BEHIND",
-  message: string,
-): TesseraeError {
-  return new TesseraeError(code, message, { cluster: "tickets", operation: "tickets.check" });
-}
-
-const notInSet = (address: string) =>
-  found(
-    "TICKET_STEP",
-    `${address} is configured and gives no ids: it is not in the set of ticket servers. "tesserae tickets grow" takes it in, when every process has the configuration.`,
-  );
-
-const notNamed = (missing: number, { set }: KnownSet) =>
-  found(
-    "TICKET_STEP",
-    `${missing} of the ${set.servers.length} ticket servers are not in the configuration. Name all of them in the tickets block.`,
-  );
-
-const growing = (phase: GrowthPhase) =>
-  found(
-    "TICKETS_UNAVAILABLE",
-    `The ticket servers are being changed (${phase}). If nobody is at it any more, finish it: "tesserae tickets grow".`,
-  );
-
-const notRead = (reason: string) =>
-  found("TICKETS_UNAVAILABLE", `Not everything could be compared: ${reason}`);
-
-const notWhileGrowing = () =>
-  new TesseraeError(
-    "TICKETS_UNAVAILABLE",
-    'The ticket servers are being changed. Raise the counters when that has ended; "tesserae tickets grow" finishes it.',
-    { cluster: "tickets", operation: "tickets.raise" },
-  );
-
-const stoppedCounter = (sequence: string, address: string) =>
-  found(
-    "TICKET_COUNTER_BEHIND",
-    `The counter of the ticket sequence "${sequence}" on ${address} is stopped, because the server was restored from an older state. Raise it: "tesserae tickets raise ${sequence}".`,
-  );

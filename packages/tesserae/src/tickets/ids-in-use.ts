@@ -2,9 +2,15 @@
  * The highest ids in use, as the rows say: what a counter must be beyond. The question goes over connections of its own, which are closed with the answer: a
  * caller who holds all connections of a pool in transactions may be just who waits for an id.
  */
-import type { Engine, PoolOptions } from "../engine/contract.ts";
+import type { Database, Engine, PoolOptions } from "../engine/contract.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import type { SchemaModel, TableModel } from "../schema/model.ts";
+import { DeadlineDatabase } from "./deadline-database.ts";
+
+/** A database that cannot be reached keeps nobody long from his first id. */
+const CONNECT_TIMEOUT_MS = 2_000;
+/** Nor does one that has too many rows to be asked. */
+const ANSWER_TIMEOUT_MS = 30_000;
 
 export interface IdsInUseOptions {
   readonly schema: SchemaModel;
@@ -80,10 +86,18 @@ export class IdsInUse {
     return places.filter(({ columns, engine }) => columns.length > 0 && engine.inMemory !== true);
   }
 
+  #open(engine: Engine): Database {
+    const { pool } = this.#options;
+    const acquireTimeoutMs = Math.min(pool.acquireTimeoutMs, CONNECT_TIMEOUT_MS);
+    const connectTimeoutMs = Math.min(pool.connectTimeoutMs, CONNECT_TIMEOUT_MS);
+    const own = engine.open({ ...pool, connectionsMax: 1, acquireTimeoutMs, connectTimeoutMs });
+    return new DeadlineDatabase(own, { timeoutMs: ANSWER_TIMEOUT_MS, connectionsMax: 1, acquireTimeoutMs });
+  }
+
   async #highestAt({ engine, columns }: Place, range: IdRange | undefined): Promise<bigint | undefined> {
     const { dialect } = engine;
     const codec = dialect.codec({ kind: "bigint" });
-    const database = engine.open({ ...this.#options.pool, connectionsMax: 1 });
+    const database = this.#open(engine);
     let highest: bigint | undefined;
     try {
       for (const { table, column } of columns) {

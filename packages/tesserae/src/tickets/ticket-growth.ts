@@ -16,7 +16,8 @@ import type { Database } from "../engine/contract.ts";
 import type { ControlTransaction } from "../engine/control-store.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import { closeCounters, openCounters, reopenCounters, stoppedRow } from "./counter-states.ts";
-import { type CounterTable, isStopped } from "./counter-table.ts";
+import { isStopped } from "./counter-table.ts";
+import { LATER, notReached, type Participants, reachParticipants, UNCHANGED } from "./growth-participants.ts";
 import { placeIn, sameServer, type TicketMembers } from "./ticket-members.ts";
 import type { TicketInternals, TicketPoint } from "./ticket-points.ts";
 import { TICKET_SERVER_META, type TicketServer } from "./ticket-server.ts";
@@ -37,19 +38,6 @@ export interface GrowthResult {
   readonly servers: number;
   /** Whether this call changed it. */
   readonly changed: boolean;
-}
-
-/** One of the servers that take part, and its place in its list. */
-interface Participant {
-  readonly address: string;
-  readonly counters: CounterTable;
-  readonly index: number;
-}
-
-/** Those of a list that answer, and an error for those that do not. */
-interface Participants {
-  readonly reached: readonly Participant[];
-  readonly missing: TesseraeError | undefined;
 }
 
 export class TicketGrowth {
@@ -140,7 +128,8 @@ export class TicketGrowth {
     });
     await this.#at("recorded");
     const settled = await this.#finish();
-    if (!sameList(settled.servers, servers)) throw turnedBack();
+    // Somebody who names the same servers in another order may have been first.
+    if (!sameList(settled.servers.toSorted(), servers.toSorted())) throw turnedBack();
     return { generation: settled.generation, servers: servers.length, changed: true };
   }
 
@@ -178,7 +167,7 @@ export class TicketGrowth {
   /** Before anything is closed: every server that takes part answers, takes writes, and none is behind. */
   async #refuseUnfit(record: TicketSetRecord, servers: readonly string[]): Promise<void> {
     for (const list of [record.servers, servers]) {
-      const { reached, missing } = await this.#participants(record, list);
+      const { reached, missing } = await reachParticipants(this.#options.members, record, list);
       if (missing !== undefined) throw missing;
       for (const { address, counters } of reached) {
         await counters.probe("").catch((error: Error) => {
@@ -204,8 +193,8 @@ export class TicketGrowth {
 
   async #fenceOrTurnBack(record: TicketSetRecord, growing: GrowthRecord): Promise<void> {
     // Who does not even know the servers leaves the growth to those who do.
-    const old = await this.#participants(record, record.servers);
-    await this.#participants(record, growing.servers);
+    const old = await reachParticipants(this.#options.members, record, record.servers);
+    await reachParticipants(this.#options.members, record, growing.servers);
     try {
       await this.#fence(record, growing, old);
     } catch (error) {
@@ -252,7 +241,7 @@ export class TicketGrowth {
   /** Steps 5 and 6. */
   async #open(record: TicketSetRecord, { generation, servers }: GrowthRecord): Promise<void> {
     const { members } = this.#options;
-    const { reached, missing } = await this.#participants(record, servers);
+    const { reached, missing } = await reachParticipants(this.#options.members, record, servers);
     const floors = await members.main.readRows();
     // One that is down keeps nobody from the ids of the others.
     let failure: Error | undefined = missing;
@@ -285,7 +274,7 @@ export class TicketGrowth {
 
   async #turnBack(record: TicketSetRecord, { generation }: GrowthRecord): Promise<void> {
     const { members } = this.#options;
-    const { reached, missing } = await this.#participants(record, record.servers);
+    const { reached, missing } = await reachParticipants(this.#options.members, record, record.servers);
     let failure: Error | undefined = missing;
     for (const { address, counters } of reached) {
       await reopenCounters(counters, record, generation).catch((error: Error) => {
@@ -302,69 +291,13 @@ export class TicketGrowth {
     await this.#at("aborted");
   }
 
-  /**
-   * The servers of a list as this process reaches them; main, for the set of generation 0. TICKET_STEP when the configuration does not have them all, however
-   * many of them answer.
-   */
-  async #participants(record: TicketSetRecord, servers: readonly string[]): Promise<Participants> {
-    const { members } = this.#options;
-    if (record.generation === 0 && servers === record.servers) {
-      const main = { address: members.mainAddress, counters: members.main, index: 0 };
-      return { reached: [main], missing: undefined };
-    }
-    const silent: { readonly server: TicketServer; readonly error: Error }[] = [];
-    for (const server of members.servers)
-      await server.identify(server.commanded).catch((error: Error) => silent.push({ server, error }));
-    const down = new Set(silent.map(({ server }) => server));
-    const reached = members.servers
-      .filter((server) => server.id !== undefined && servers.includes(server.id) && !down.has(server))
-      .map(({ id, address, commanded }) => ({
-        address,
-        counters: commanded,
-        index: servers.indexOf(id as string),
-      }))
-      .toSorted((one, other) => one.index - other.index);
-    const missing = servers.length - reached.length;
-    const unknown = silent.filter(({ server: { id } }) => id === undefined || servers.includes(id));
-    if (missing > unknown.length) throw notConfigured(missing - unknown.length, servers.length);
-    const [first] = unknown;
-    return {
-      reached,
-      missing:
-        missing === 0 || first === undefined
-          ? undefined
-          : notReached(first.server.address, first.error, LATER),
-    };
-  }
-
   async #at(point: TicketPoint): Promise<void> {
     await this.#options.internals?.at?.(point);
   }
 }
 
-const UNCHANGED = "Nothing was changed.";
-const LATER = 'Run "tesserae tickets grow" again when it answers: it finishes what was begun.';
-
 function sameList(one: readonly string[], other: readonly string[]): boolean {
   return one.length === other.length && one.every((id, index) => id === other[index]);
-}
-
-function notReached(address: string, error: Error, then: string): TesseraeError {
-  // What says itself what to do is no failure of the server.
-  if (error instanceof TesseraeError && error.code.startsWith("TICKET")) return error;
-  return new TesseraeError(
-    "TICKETS_UNAVAILABLE",
-    `The ticket servers cannot be changed while one that takes part does not do its part: ${address}: ${error.message} ${then}`,
-    { cluster: "tickets", operation: "tickets.grow", cause: error },
-  );
-}
-
-function notConfigured(missing: number, all: number): TesseraeError {
-  return new TesseraeError(
-    "TICKET_STEP",
-    `${missing} of the ${all} ticket servers that take part in the change are not in this configuration. Name them all in the tickets block, also those that are to leave the set: "tesserae tickets grow --without ADDRESS".`,
-    { cluster: "tickets", operation: "tickets.grow" },
-  );
 }
 
 function turnedBack(): TesseraeError {

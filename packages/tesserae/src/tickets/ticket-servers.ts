@@ -28,7 +28,8 @@ const GROWTH_WAIT_MS = 15_000;
 const PATIENCE_MS = 1_000;
 const POLL_MS_MAX = 200;
 /** How often a lease is sent to main again after its connection was lost. */
-const MAIN_ATTEMPTS_MAX = 3;
+const MAIN_ATTEMPTS_MAX = 8;
+const MAIN_PAUSE_MS = 20;
 
 export const MAIN_PLACE: CounterPlace = { generation: 0, offset: 1, step: 1 };
 
@@ -49,6 +50,7 @@ export class TicketServers implements TicketSource {
   #current: KnownSet | undefined;
   #begun = false;
   #turn = 0;
+  #stopped = false;
   #resuming: Promise<void> | undefined;
   #resumedAt = Number.NEGATIVE_INFINITY;
 
@@ -70,10 +72,15 @@ export class TicketServers implements TicketSource {
       if (answer !== "moved") return answer;
       this.#forget(known);
       const waited = performance.now() - begun;
-      if (waited > GROWTH_WAIT_MS) throw underWay(waited);
+      if (waited > GROWTH_WAIT_MS || this.#stopped) throw underWay(waited);
       if (waited > this.#patienceMs) await this.#takeUpGrowth();
       await sleep(waitMs * (0.5 + Math.random() / 2));
     }
+  }
+
+  /** Leases that wait for a growth wait no longer. */
+  stop(): void {
+    this.#stopped = true;
   }
 
   /** Waits for what runs beside the leases. */
@@ -176,6 +183,7 @@ export class TicketServers implements TicketSource {
       } catch (error) {
         // Ids whose lease was answered by nobody are lost.
         if (attempt === MAIN_ATTEMPTS_MAX || !isTesseraeError(error, "CONNECTION_LOST")) throw error;
+        await sleep(MAIN_PAUSE_MS * attempt * Math.random());
       }
     }
   }

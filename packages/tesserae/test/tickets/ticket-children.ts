@@ -85,7 +85,7 @@ export function firstDuplicate(ids: BigInt64Array): bigint | undefined {
 }
 
 /** Waits for what a process does, by looking. */
-export async function until(condition: () => boolean | Promise<boolean>, patienceMs = 20_000): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>, patienceMs = 60_000): Promise<void> {
   const deadline = performance.now() + patienceMs;
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`Waited ${patienceMs} ms for ${condition}.`);

@@ -1,0 +1,76 @@
+/** The servers that take part in a change of the set, as this process reaches them. */
+import { TesseraeError } from "../base/errors.ts";
+import type { CounterTable } from "./counter-table.ts";
+import type { TicketMembers } from "./ticket-members.ts";
+import type { TicketServer } from "./ticket-server.ts";
+import type { TicketSetRecord } from "./ticket-set.ts";
+
+/** One of the servers that take part, and its place in its list. */
+export interface Participant {
+  readonly address: string;
+  readonly counters: CounterTable;
+  readonly index: number;
+}
+
+/** Those of a list that answer, and an error for those that do not. */
+export interface Participants {
+  readonly reached: readonly Participant[];
+  readonly missing: TesseraeError | undefined;
+}
+
+export const UNCHANGED = "Nothing was changed.";
+export const LATER = 'Run "tesserae tickets grow" again when it answers: it finishes what was begun.';
+
+/**
+ * The servers of a list as this process reaches them; main, for the set of generation 0. TICKET_STEP when the configuration does not have them all, however
+ * many of them answer.
+ */
+export async function reachParticipants(
+  members: TicketMembers,
+  record: TicketSetRecord,
+  servers: readonly string[],
+): Promise<Participants> {
+  if (record.generation === 0 && servers === record.servers) {
+    const main = { address: members.mainAddress, counters: members.main, index: 0 };
+    return { reached: [main], missing: undefined };
+  }
+  const silent: { readonly server: TicketServer; readonly error: Error }[] = [];
+  for (const server of members.servers)
+    await server.identify(server.commanded).catch((error: Error) => silent.push({ server, error }));
+  const down = new Set(silent.map(({ server }) => server));
+  const reached = members.servers
+    .filter((server) => server.id !== undefined && servers.includes(server.id) && !down.has(server))
+    .map(({ id, address, commanded }) => ({
+      address,
+      counters: commanded,
+      index: servers.indexOf(id as string),
+    }))
+    .toSorted((one, other) => one.index - other.index);
+  const missing = servers.length - reached.length;
+  const unknown = silent.filter(({ server: { id } }) => id === undefined || servers.includes(id));
+  if (missing > unknown.length) throw notConfigured(missing - unknown.length, servers.length);
+  const [first] = unknown;
+  return {
+    reached,
+    missing:
+      missing === 0 || first === undefined ? undefined : notReached(first.server.address, first.error, LATER),
+  };
+}
+
+export function notReached(address: string, error: Error, then: string): TesseraeError {
+  // What says itself what to do is no failure of the server.
+  if (error instanceof TesseraeError && error.code.startsWith("TICKET")) return error;
+  return new TesseraeError(
+    "TICKETS_UNAVAILABLE",
+    `The ticket servers cannot be changed while one that takes part does not do its part: ${address}: ${error.message} ${then}`,
+    { cluster: "tickets", operation: "tickets.grow", cause: error },
+  );
+}
+
+function notConfigured(missing: number, all: number): TesseraeError {
+  return new TesseraeError(
+    "TICKET_STEP",
+    `${missing} of the ${all} ticket servers that take part in the change are not in this configuration. Name them all in the tickets block, also those that are to leave the set: "tesserae tickets grow --without ADDRESS".`,
+    { cluster: "tickets", operation: "tickets.grow" },
+  );
+}
