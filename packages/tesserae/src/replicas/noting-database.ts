@@ -32,8 +32,11 @@ export class NotingDatabase implements Database {
     return this.#database.stats;
   }
 
-  async run(statement: Statement): Promise<EngineResult> {
-    if (statement.readOnly === true) return this.#database.run(statement);
+  run(statement: Statement): Promise<EngineResult> {
+    return statement.readOnly === true ? this.#database.run(statement) : this.#runNoting(statement);
+  }
+
+  async #runNoting(statement: Statement): Promise<EngineResult> {
     const note = this.#noter();
     try {
       return await this.#database.run(statement);

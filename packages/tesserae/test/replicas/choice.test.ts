@@ -126,6 +126,15 @@ describe("the choice among replicas", () => {
     expect(new Set(await Promise.all([...reads, ...more]))).toEqual(
       new Set(["replica 1", "replica 2", "replica 3"]),
     );
+    // One after the other: nobody has any in flight.
+    const alone = new Set<unknown>();
+    for (let i = 0; i < 6; i++) {
+      const read = played.read();
+      await played.settled();
+      for (const server of [one, two, three]) for (const { resolve } of server.reads) resolve();
+      alone.add(await read);
+    }
+    expect(alone.size).toBe(3);
   });
 
   test("a read whose server is lost is made again elsewhere, and an error of its own is not", async () => {

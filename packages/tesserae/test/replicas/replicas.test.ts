@@ -4,6 +4,7 @@ import { freshDatabases, type ReplicatedServers, whyUnavailable } from "@tessera
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isTesseraeError } from "../../src/index.ts";
+import { CliFolder } from "../cli/cli-folder.ts";
 import { addUser, type DotsFederation } from "../federation/dots-federation.ts";
 import {
   openReplicated,
@@ -35,7 +36,7 @@ function readWithoutEnd(fed: DotsFederation, readers = 8) {
     async goesOn() {
       const before = [...reads];
       await expect
-        .poll(() => reads.every((now, reader) => now > (before[reader] as number) + 5), { timeout: 10_000 })
+        .poll(() => reads.every((now, reader) => now > (before[reader] as number) + 5), { timeout: 5_000 })
         .toBe(true);
     },
     async [Symbol.asyncDispose]() {
@@ -229,6 +230,23 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
         { cluster: "main", state: "healthy", reason: undefined },
       ]);
       expect(await fed.replica.selectFrom("users").select("name").execute()).toEqual([{ name: "ada" }]);
+      const folder = new CliFolder();
+      try {
+        const { main } = opened.config;
+        folder.write(
+          "tesserae.config.ts",
+          `import { bigint, defineSchema, global } from "tesserae";
+           const schema = defineSchema({ key: bigint(), tables: { users: global({ id: bigint() }) } });
+           export default { schema, ...${JSON.stringify({ main, replicas })} };`,
+        );
+        const { stdout } = await folder.run("status");
+        expect(stdout).toMatch(/replica 1 of main +unfit +It (takes writes|keeps no position)/);
+        expect(stdout).toMatch(/replica 2 of main +healthy +0 ms behind/);
+        const json = JSON.parse((await folder.run("status", "--json")).stdout);
+        expect(json.replicas[1]).toMatchObject({ cluster: "main", state: "healthy", lagMs: 0, inFlight: 0 });
+      } finally {
+        folder.remove();
+      }
       // A replica of the right servers, and of another federation's main.
       await using other = await openReplicated(servers, 0);
       const mixed = await opened.open({
