@@ -6,6 +6,7 @@ import { assetRoutes } from "./web/asset-routes.ts";
 import type { Environment, Services } from "./web/environment.ts";
 import { formGuard, securityHeaders, visitor } from "./web/guards.ts";
 import { operatorRoutes } from "./web/operator-routes.ts";
+import { ownWrites } from "./web/own-writes.ts";
 import { sheetRoutes } from "./web/sheet-routes.ts";
 import { uploadRoutes } from "./web/upload-routes.ts";
 
@@ -19,6 +20,7 @@ export function createApp(services: Services): Hono<Environment> {
   app.use(securityHeaders);
   app.route("/", assetRoutes);
   app.use(compress());
+  app.use(ownWrites);
   app.use(visitor);
   app.use(formGuard);
   app.route("/", sheetRoutes);

@@ -15,6 +15,8 @@ export interface Site {
   readonly services: Services;
   /** What went wrong while answering. */
   readonly errors: unknown[];
+  /** Waits until the replicas have what was written. */
+  settle(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -43,7 +45,8 @@ export async function openSite(databases: Databases, options: SiteOptions = {}):
     await services.moves.close();
     await fed.close();
   };
-  return { address: `http://127.0.0.1:${server.port}`, fed, services, errors, close };
+  const settle = async () => {};
+  return { address: `http://127.0.0.1:${server.port}`, fed, services, errors, settle, close };
 }
 
 /**

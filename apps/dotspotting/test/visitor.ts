@@ -23,7 +23,8 @@ export class Visitor {
     const response = await fetch(this.#address + path, { ...init, headers, redirect: "manual" });
     for (const cookie of response.headers.getSetCookie()) {
       const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie) as unknown as [string, string, string];
-      this.cookies.set(name, value);
+      if (/; max-age=0(;|$)/i.test(cookie)) this.cookies.delete(name);
+      else this.cookies.set(name, value);
     }
     const text = await response.text();
     return {

@@ -32,7 +32,7 @@ export async function createUser(
 ): Promise<User | undefined> {
   if (await findUserByName(fed, name)) return undefined;
   const hash = await hashPassword(password);
-  const id = await fed.tickets.next("users");
+  const id = await fed.ids.next("users");
   await fed.tenants.add(id);
   const user = { id, name, created: new Date() };
   try {

@@ -1,5 +1,5 @@
 import type { DotFederation } from "../federation.ts";
-import { findSheet, type Sheet } from "./sheets.ts";
+import { findSheet, publicSheetIds, type Sheet } from "./sheets.ts";
 
 export interface Dot {
   readonly id: bigint;
@@ -34,12 +34,11 @@ export async function findDot(fed: DotFederation, id: bigint, viewer: bigint | u
   if (found.deleted) return found.visibility === "public" || found.user_id === viewer ? "deleted" : undefined;
   const sheet = await findSheet(fed, found.sheet_id, viewer);
   if (!sheet) return undefined;
-  const row = await fed
-    .at(found.user_id)
-    .selectFrom("dots")
-    .select(dotColumns)
-    .where("id", "=", id)
-    .executeTakeFirst();
+  const owners = fed.at(found.user_id);
+  const read = (db: Pick<typeof owners.replica, "selectFrom">) =>
+    db.selectFrom("dots").select(dotColumns).where("id", "=", id).executeTakeFirst();
+  // A replica that does not have it yet is no reason to say that there is nothing.
+  const row = (await read(owners.replica)) ?? (await read(owners));
   return row && { dot: asDot(row), sheet };
 }
 
@@ -53,7 +52,7 @@ export async function dotsOfSheet(
   if (count === 0) return [];
   const rows = await fed
     .at(sheet.userId)
-    .selectFrom("dots")
+    .replica.selectFrom("dots")
     .select(dotColumns)
     .where("sheet_id", "=", sheet.id)
     .orderBy("id")
@@ -66,7 +65,7 @@ export async function dotsOfSheet(
 export async function countDots(fed: DotFederation, sheet: Sheet): Promise<number> {
   const { total } = await fed
     .at(sheet.userId)
-    .selectFrom("dots")
+    .replica.selectFrom("dots")
     .select((eb) => eb.fn.countAll().as("total"))
     .where("sheet_id", "=", sheet.id)
     .executeTakeFirstOrThrow();
@@ -107,12 +106,14 @@ export async function* streamDots(
   userId: bigint,
   which: { readonly sheetId: bigint } | { readonly viewer: bigint | undefined },
 ): AsyncGenerator<MapDot[]> {
+  const isStranger = "viewer" in which && which.viewer !== userId;
+  const visible = isStranger ? await publicSheetIds(fed, userId) : undefined;
   let after = 0n;
   for (;;) {
     let query = fed
       .at(userId)
-      .selectFrom("dots")
-      .select(["dots.id", "dots.latitude", "dots.longitude", "dots.label"])
+      .replica.selectFrom("dots")
+      .select(["dots.id", "dots.sheet_id", "dots.latitude", "dots.longitude", "dots.label"])
       .where("dots.id", ">", after)
       .orderBy("dots.id")
       .limit(streamedAtOnce);
@@ -120,11 +121,12 @@ export async function* streamDots(
       query = query.where("dots.sheet_id", "=", which.sheetId);
     } else {
       let seen = query.innerJoin("sheets", "sheets.id", "dots.sheet_id").where("sheets.state", "=", "ready");
-      if (which.viewer !== userId) seen = seen.where("sheets.visibility", "=", "public");
+      if (isStranger) seen = seen.where("sheets.visibility", "=", "public");
       query = seen;
     }
     const batch = await query.execute();
-    if (batch.length > 0) yield batch;
+    const shown = visible ? batch.filter(({ sheet_id }) => visible.has(sheet_id)) : batch;
+    if (shown.length > 0) yield shown;
     if (batch.length < streamedAtOnce) return;
     after = batch.at(-1)!.id;
   }

@@ -95,7 +95,7 @@ interface Counts {
 
 /** The lookup knows of the sheet first: what is on a shard can always be found and deleted. */
 async function createSheet(fed: DotFederation, request: ImportRequest, file: PlaceFile): Promise<bigint> {
-  const id = await fed.tickets.next("sheets");
+  const id = await fed.ids.next("sheets");
   const created = new Date();
   const common = {
     id,
@@ -173,7 +173,7 @@ async function writeDots(
   places: readonly Place[],
   created: Date,
 ): Promise<void> {
-  const ids = await fed.tickets.take("dots", places.length);
+  const ids = await fed.ids.take("dots", places.length);
   const entries = ids.map((id) => ({ id, user_id: userId, sheet_id: sheetId, deleted: null }));
   const rows = places.map((place, index) => ({ ...place, id: ids[index]!, sheet_id: sheetId, created }));
   const written = await Promise.allSettled([

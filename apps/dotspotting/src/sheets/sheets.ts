@@ -38,7 +38,8 @@ export const interruptedAfterMs = 60_000;
 
 /**
  * A sheet by its id alone: the lookup says whose it is, and its owner's shard has it. Undefined also where
- * `viewer` may not know of it, so that a private sheet and none at all look the same.
+ * `viewer` may not know of it, so that a private sheet and none at all look the same. It is read from the primaries, for
+ * it decides who sees what and who may change it.
  */
 export async function findSheet(
   fed: DotFederation,
@@ -82,7 +83,8 @@ function isInterrupted(state: string, touched: Date): boolean {
   return working && Date.now() - touched.getTime() > interruptedAfterMs;
 }
 
-const lookup = (fed: DotFederation) => fed.main.selectFrom("sheets_lookup");
+/** Lists are read from replicas, which may lag: who has changed a sheet sees it changed, others a moment later. Whether a sheet may be opened `findSheet` decides. */
+const lookup = (fed: DotFederation) => fed.replica.selectFrom("sheets_lookup");
 
 interface SheetPage {
   readonly place: PagePlace;
@@ -129,6 +131,18 @@ export async function sheetsOfUser(
       .where("sheets_lookup.visibility", "=", "public");
   }
   return pageOfSheets(visible, request);
+}
+
+/** Which of a user's sheets everybody may see, by the primary: dots on replicas may be older than the decision to hide them. */
+export async function publicSheetIds(fed: DotFederation, userId: bigint): Promise<Set<bigint>> {
+  const rows = await fed.main
+    .selectFrom("sheets_lookup")
+    .select("id")
+    .where("user_id", "=", userId)
+    .where("state", "=", "ready")
+    .where("visibility", "=", "public")
+    .execute();
+  return new Set(rows.map(({ id }) => id));
 }
 
 const summaryColumns = [

@@ -42,8 +42,9 @@ export interface Environment {
 
 export type Web = Context<Environment>;
 
-function cookieName(c: Web): string {
-  return isSecure(c) ? "__Host-dotspotting" : "dotspotting";
+/** A cookie of this site's. With https no other site under the same domain can set it. */
+export function cookieName(c: Web, name = "dotspotting"): string {
+  return isSecure(c) ? `__Host-${name}` : name;
 }
 
 /** Whether people come by https; behind a proxy only the configured origin can say so. */

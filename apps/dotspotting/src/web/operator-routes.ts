@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { findUserByName, plainUserName } from "../accounts/users.ts";
 import { hasEnded, type MoveView, moveViews, refusalOf } from "../operator/move-view.ts";
+import { otherServers } from "../operator/servers.ts";
 import { shardLoads, userPlaces } from "../operator/user-places.ts";
 import { readPageRequest } from "../sheets/paging.ts";
 import { notFound, page, toLogIn } from "./answers.ts";
@@ -67,8 +68,9 @@ async function showOperatorPage(c: Web, problem?: string) {
   const { fed, moves } = c.var.services;
   const search = plainUserName(c.req.query("user") ?? "");
   const request = readPageRequest(c.req.query(), operatorPageDefaults);
-  const [shards, { place, users }, views] = await Promise.all([
+  const [shards, servers, { place, users }, views] = await Promise.all([
     shardLoads(fed),
+    otherServers(fed),
     userPlaces(fed, request, search),
     moves.list().then((list) => moveViews(fed, list)),
   ]);
@@ -78,6 +80,7 @@ async function showOperatorPage(c: Web, problem?: string) {
     problem,
     shards,
     main: fed.status().main.address,
+    servers,
     moves: views,
     version: versionOf(views),
     users,

@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import { Hono } from "hono";
 import { findUser, findUserByName, plainUserName } from "../accounts/users.ts";
 import { deleteSheet } from "../sheets/delete-sheet.ts";
@@ -139,13 +140,15 @@ function readId(text: string | undefined): bigint | undefined {
 function geoJson(c: Web, batches: AsyncGenerator<MapDot[]>): Response {
   const { log } = c.var.services;
   const encoder = new TextEncoder();
+  // The connection asks for the next piece; it is read as a part of this request, which sees its visitor's own writes.
+  const nextBatch = AsyncResource.bind(() => batches.next());
   let first = true;
   const body = new ReadableStream<Uint8Array>(
     {
       start: (controller) => controller.enqueue(encoder.encode('{"type":"FeatureCollection","features":[')),
       async pull(controller) {
         try {
-          const { done, value } = await batches.next();
+          const { done, value } = await nextBatch();
           if (done) {
             controller.enqueue(encoder.encode("]}\n"));
             controller.close();

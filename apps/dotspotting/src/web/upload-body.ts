@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
 import busboy from "busboy";
@@ -31,6 +32,8 @@ export async function withUploadedFile<T>(
     throw tooLarge(bytesMax);
   }
   const form = openForm(incoming, bytesMax);
+  // The form's parts come from the connection; what is done with them is the request's, and noted as its.
+  const handleHere = AsyncResource.bind(handle);
   let file: Readable | undefined;
   const brokenOff = () => {
     if (!incoming.complete) file?.destroy(new Error("The upload was broken off."));
@@ -43,7 +46,7 @@ export async function withUploadedFile<T>(
       form.on("file", (_, stream, { filename }) => {
         file = stream;
         const bytes = read(stream, bytesMax);
-        handle({ fields, fileName: plainFileName(filename), bytes }).then(resolve, reject);
+        handleHere({ fields, fileName: plainFileName(filename), bytes }).then(resolve, reject);
       });
       form.on("error", (error) => (file ? file.destroy(error as Error) : reject(damaged())));
       form.on("close", () => file ?? reject(new FileRefused("Choose a file first.", 400)));

@@ -1,9 +1,11 @@
 import { html } from "hono/html";
 import type { MoveView } from "../../operator/move-view.ts";
+import type { OtherServers } from "../../operator/servers.ts";
 import type { ShardLoad, UserPlace } from "../../operator/user-places.ts";
 import type { PagePlace } from "../../sheets/paging.ts";
 import { pageLinks } from "./list.ts";
 import { movesSection } from "./moves.ts";
+import { serverSections } from "./servers.ts";
 import { count, counted, type Html } from "./text.ts";
 
 export const operatorPageDefaults = { perPage: 25, spill: 5 };
@@ -16,6 +18,7 @@ export interface OperatorView {
   readonly shards: readonly ShardLoad[];
   /** Main's address, without passwords. */
   readonly main: string;
+  readonly servers: OtherServers;
   readonly moves: readonly MoveView[];
   readonly version: string;
   readonly users: readonly UserPlace[];
@@ -34,6 +37,7 @@ export function operatorPage(view: OperatorView): Html {
     </div>
     <div id="refused" role="alert">${problem ? html`<p class="problem">${problem}</p>` : ""}</div>
     ${shardsSection(shards)}
+    ${serverSections(view.servers)}
     ${shards.length === 1 ? oneShard(view) : movesSection(view.moves, view.version, token)}
     ${usersSection(view)}`;
 }
