@@ -61,9 +61,17 @@ export type { PreparedQuery } from "./session/prepared.ts";
 export type { TenantSession } from "./session/sessions.ts";
 export { typed } from "./session/typed-expression.ts";
 export type { ApplyResult } from "./synchronizer/synchronizer.ts";
-export type { TicketCounterStatus, TicketServerStatus, TicketStatus } from "./tickets/federation-tickets.ts";
+export type {
+  FederationTickets,
+  RaiseResult,
+  TicketCounterStatus,
+  TicketServerStatus,
+  TicketStatus,
+} from "./tickets/federation-tickets.ts";
 export type { IdOptions, Ids } from "./tickets/ids.ts";
 export type { TicketMode, TicketSequenceOptions } from "./tickets/sequences.ts";
+export type { TicketFinding } from "./tickets/ticket-findings.ts";
+export type { GrowthResult } from "./tickets/ticket-growth.ts";
 export type { Tickets } from "./tickets/tickets.ts";
 export { uuidv7 } from "./tickets/uuidv7.ts";
 export { shardsFromLists } from "./topology/server-lists.ts";

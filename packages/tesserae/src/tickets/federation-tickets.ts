@@ -60,6 +60,7 @@ export interface TicketStatus {
   readonly servers: readonly TicketServerStatus[];
 }
 
+/** Where a sequence goes on after `raise`. */
 export interface RaiseResult {
   readonly sequence: string;
   /** The next id of each server. */
