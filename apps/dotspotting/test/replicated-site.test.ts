@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { whyUnavailable } from "@tesserae/test-support";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ReplicatedSite } from "./replicated-site.ts";
 import type { Site } from "./site.ts";
 import { walkThroughSite } from "./site-walk.ts";
-import { dotIds, readable, Visitor } from "./visitor.ts";
+import { dotIds, readable, tokenOf, Visitor } from "./visitor.ts";
 
 const reason = whyUnavailable("mysql");
 const written = "dotspotting-written";
@@ -140,6 +141,30 @@ describe.skipIf(reason !== undefined)(`with replicas${reason ? ` (left out: ${re
     expect((await browser.get("/")).headers.getSetCookie()).toEqual([]);
     await browser.upload("a.csv", rows(1));
     expect(browser.cookies.get(written)).not.toBe(carried);
+  });
+
+  it("gives it also for an upload that comes in pieces", async () => {
+    const browser = await member("kim");
+    const carried = browser.cookies.get(written);
+    const token = tokenOf((await browser.get("/upload")).text);
+    const part = (name: string, text: string) =>
+      `--xxPIECESxx\r\nContent-Disposition: form-data; name="${name}\r\n\r\n${text}\r\n`;
+    const pieces = [part('token"', token), part('file"; filename="a.csv"', rows(2)), "--xxPIECESxx--\r\n"];
+    const encoder = new TextEncoder();
+    async function* body(): AsyncGenerator<Uint8Array> {
+      for (const piece of pieces) {
+        yield encoder.encode(piece);
+        // Long enough to arrive by itself: the file then begins with an event of the connection.
+        await sleep(100);
+      }
+    }
+    const answer = await browser.send("/upload", {
+      method: "POST",
+      headers: { "Content-Type": "multipart/form-data; boundary=xxPIECESxx" },
+      body: ReadableStream.from(body()),
+      duplex: "half",
+    } as RequestInit);
+    expect([answer.status, browser.cookies.get(written) === carried]).toEqual([303, false]);
   });
 
   it.each([

@@ -35,7 +35,7 @@ export class ReplicatedSite {
       shards: { 1: one, 2: two },
       tickets: [odd?.primary, even?.primary],
       // A replica that stands still is read from all the same: what is tested is who must not.
-      replication: { maxLagMs: 60_000, freshnessWaitMs: 200 },
+      replication: { maxLagMs: 60_000, freshnessWaitMs: 50 },
     };
     const databases = readDatabases({ DOTSPOTTING_FEDERATION: JSON.stringify(federation) }, "");
     const site = await openSite(databases, options);
