@@ -1,8 +1,10 @@
 /** Closing and opening all counters of one server, each in one transaction under the lock of the server's state; see `ticket-growth.ts`. */
 import { TesseraeError } from "../base/errors.ts";
+import type { ControlTransaction } from "../engine/control-store.ts";
 import {
   type CounterPlace,
   type CounterRow,
+  type CounterState,
   type CounterTable,
   firstFrom,
   isStopped,
@@ -82,22 +84,42 @@ export function reopenCounters(
   });
 }
 
-/** Lifts one counter to `lowest` at least, and opens it where it was stopped. Gives its next id. */
+/** Lifts one counter to `lowest` at least, and opens it where it was stopped. Gives its next id. `names`: every sequence that may have given ids. */
 export function raiseCounter(
   counters: CounterTable,
   name: string,
   lowest: bigint,
   place: CounterPlace,
+  names: readonly string[],
 ): Promise<bigint> {
   return counters.store.transaction(async (transaction) => {
     const state = await counters.lockState(transaction);
-    if (state.state !== "open" || state.generation !== place.generation) throw closedMeanwhile();
+    if (state.generation < place.generation) await joinAgain(counters, transaction, state, place, names);
+    else if (state.state !== "open" || state.generation !== place.generation) throw closedMeanwhile();
     const row = await counters.lockRow(transaction, name);
     const nextId = firstFrom(max(lowest, row?.nextId ?? 1n), place);
     if (row === undefined) await counters.insertRow(transaction, name, nextId, place);
     else await counters.writeRow(transaction, name, nextId, place);
     return nextId;
   });
+}
+
+/** A server that was restored from before the set there is: it counts for the set again, with every counter stopped until it is raised. */
+async function joinAgain(
+  counters: CounterTable,
+  transaction: ControlTransaction,
+  state: CounterState,
+  place: CounterPlace,
+  names: readonly string[],
+): Promise<void> {
+  const rows = new Map((await counters.readRows(transaction)).map((row) => [row.name, row]));
+  for (const name of new Set([...rows.keys(), ...names])) {
+    const row = rows.get(name);
+    // One that is not there would begin anew.
+    if (row === undefined) await counters.insertRow(transaction, name, firstFrom(1n, place), place);
+    await counters.stopRow(transaction, name, row?.closedId ?? row?.nextId ?? firstFrom(1n, place), place);
+  }
+  await counters.writeState(transaction, { ...place, state: "open", barred: state.barred });
 }
 
 function closedMeanwhile(): TesseraeError {

@@ -152,20 +152,29 @@ export class CounterTable {
 
   /** Lets nobody lease from a row that is behind what it has given, and notes what it has given at least. */
   async stop(name: string, place: CounterPlace, given: bigint): Promise<void> {
-    const parameters = (nextId: bigint) => [
-      this.#encode("generation", closedFor(place.generation)),
-      this.#encode("next_id", nextId),
-      this.#encode("name", name),
-      this.#encode("generation", BigInt(place.generation)),
-    ];
     await this.store.transaction(async (transaction) => {
       const row = await this.lockRow(transaction, name);
-      if (row === undefined) return;
-      await transaction.run(
-        `update ${TICKETS_TABLE} set generation = ?, next_id = ? where name = ? and generation = ?`,
-        parameters(row.nextId < given ? given : row.nextId),
-      );
+      if (row?.generation !== BigInt(place.generation)) return;
+      await this.stopRow(transaction, name, row.nextId < given ? given : row.nextId, place);
     });
+  }
+
+  /** Makes a row a stopped one. */
+  async stopRow(
+    transaction: ControlTransaction,
+    name: string,
+    nextId: bigint,
+    { generation, step }: CounterPlace,
+  ): Promise<void> {
+    await transaction.run(
+      `update ${TICKETS_TABLE} set next_id = ?, step = ?, generation = ?, closed_id = null where name = ?`,
+      [
+        this.#encode("next_id", nextId),
+        this.#encode("step", BigInt(step)),
+        this.#encode("generation", closedFor(generation)),
+        this.#encode("name", name),
+      ],
+    );
   }
 
   /** Whether the server takes writes: changes a row into what it is. */

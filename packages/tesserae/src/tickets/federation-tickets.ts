@@ -17,7 +17,7 @@ import {
   textOf,
 } from "./ticket-findings.ts";
 import type { GrowthResult, TicketGrowth } from "./ticket-growth.ts";
-import type { KnownSet, TicketMembers } from "./ticket-members.ts";
+import { type KnownSet, restoredServer, type TicketMembers } from "./ticket-members.ts";
 import type { TicketServer } from "./ticket-server.ts";
 import { MAIN_PLACE, type TicketServers } from "./ticket-servers.ts";
 import type { GrowthPhase } from "./ticket-set.ts";
@@ -121,9 +121,12 @@ export class FederationTickets extends Tickets {
     for (const server of members.servers) {
       try {
         const place = await members.placeOf(server, known);
-        if (place.kind === "member")
-          counted.push({ address: server.address, counters: server.commanded, place: place.place });
-        else add(notInSet(server.address));
+        if (place.kind === "outside") {
+          add(notInSet(server.address));
+          continue;
+        }
+        counted.push({ address: server.address, counters: server.commanded, place: place.place });
+        if (place.behind) add(restoredServer(server.address));
       } catch (error) {
         unfit += 1;
         add(error);
@@ -182,9 +185,10 @@ export class FederationTickets extends Tickets {
         `tickets.raise("${sequence}", { above: ${above} }): the number is from 0 to below the sequence's last id${bounds === undefined ? "" : `, ${bounds.max}`}. Say above what the counters are to be.`,
         { cluster: "tickets", operation: "tickets.raise" },
       );
+    const names = [...this.#sequences.keys(), ...(await members.main.readRows()).map(({ name }) => name)];
     const servers: { address: string; nextId: bigint }[] = [];
     for (const { address, counters, place } of counted)
-      servers.push({ address, nextId: await raiseCounter(counters, sequence, above + 1n, place) });
+      servers.push({ address, nextId: await raiseCounter(counters, sequence, above + 1n, place, names) });
     return { sequence, servers };
   }
 

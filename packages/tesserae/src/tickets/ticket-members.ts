@@ -32,9 +32,14 @@ export interface KnownSet {
   readonly places: Map<TicketServer, ServerPlace>;
 }
 
-/** `outside`: a ticket server of this installation that the set does not have, or one that is none yet. */
+/** `behind`: a member that says of itself that it counts for an older set. `outside`: a ticket server of this installation that the set does not have, or one that is none yet. */
 export type ServerPlace =
-  | { readonly kind: "member"; readonly id: string; readonly place: CounterPlace }
+  | {
+      readonly kind: "member";
+      readonly id: string;
+      readonly place: CounterPlace;
+      readonly behind: boolean;
+    }
   | { readonly kind: "outside"; readonly id: string | undefined };
 
 export class TicketMembers {
@@ -91,7 +96,7 @@ export class TicketMembers {
 
 /** What a server is in a set, by what it says of itself. */
 export function placeIn(
-  { set, installation }: Pick<KnownSet, "set" | "installation">,
+  { set, installation, record }: Pick<KnownSet, "set" | "installation"> & Partial<Pick<KnownSet, "record">>,
   address: string,
   identity: ServerIdentity | undefined,
 ): ServerPlace {
@@ -124,7 +129,17 @@ export function placeIn(
         `${address} has the offset ${state.offset}, which is another server's: by main's list it is server ${place.offset} of ${place.step}. Somebody changed its tesserae_meta: bring it back to offset ${place.offset}.`,
       );
   }
-  return { kind: "member", id, place };
+  // While the set is only being opened it may not have been its turn.
+  const settled = record !== undefined && record.growing === undefined;
+  return { kind: "member", id, place, behind: settled && state.generation < set.generation };
+}
+
+/** A server that says that it counts for an older set than there is was restored: in the new one it had given ids of which it knows nothing. */
+export function restoredServer(address: string): TesseraeError {
+  return misplaced(
+    "TICKET_COUNTER_BEHIND",
+    `${address} counts for a set of ticket servers that was replaced since: it was restored from an older state. Its counters give nothing until each sequence is raised above every id that was ever given: "tesserae tickets raise SEQUENCE", or fed.tickets.raise(sequence, { above }).`,
+  );
 }
 
 /** A database that was copied takes its name with it. */
@@ -136,7 +151,7 @@ export function sameServer(one: string, other: string): TesseraeError {
 }
 
 function misplaced(
-  code: "TICKET_SERVER_IDENTITY" | "TICKET_STEP" | "TICKET_OFFSET",
+  code: "TICKET_SERVER_IDENTITY" | "TICKET_STEP" | "TICKET_OFFSET" | "TICKET_COUNTER_BEHIND",
   message: string,
 ): TesseraeError {
   return new TesseraeError(code, message, { cluster: "tickets" });

@@ -12,7 +12,7 @@ import { counterBehind, findCounterBehind } from "./counter-check.ts";
 import type { CounterPlace, NoLease } from "./counter-table.ts";
 import type { IdsInUse } from "./ids-in-use.ts";
 import type { TicketGrowth } from "./ticket-growth.ts";
-import type { KnownSet, TicketMembers } from "./ticket-members.ts";
+import { type KnownSet, restoredServer, type ServerPlace, type TicketMembers } from "./ticket-members.ts";
 import type { TicketServer } from "./ticket-server.ts";
 import {
   exhausted,
@@ -119,7 +119,7 @@ export class TicketServers implements TicketSource {
   /** Asks every server who it is. What is wrong with the configuration is raised before the first id; later it leaves that server out. */
   async #identifyAll(known: KnownSet): Promise<number> {
     const { members } = this.#options;
-    const answers = await Promise.allSettled(members.servers.map((server) => members.placeOf(server, known)));
+    const answers = await Promise.allSettled(members.servers.map((server) => this.#placeOf(server, known)));
     let silent = 0;
     for (const [index, answer] of answers.entries()) {
       if (answer.status === "fulfilled") continue;
@@ -129,6 +129,14 @@ export class TicketServers implements TicketSource {
       silent += 1;
     }
     return silent;
+  }
+
+  /** As `TicketMembers.placeOf`, and refuses a server that was restored. It is asked again the next time: somebody may have raised its counters. */
+  async #placeOf(server: TicketServer, known: KnownSet): Promise<ServerPlace> {
+    const place = await this.#options.members.placeOf(server, known);
+    if (place.kind !== "member" || !place.behind) return place;
+    known.places.delete(server);
+    throw restoredServer(server.address);
   }
 
   #refuseIncomplete({ set, places }: KnownSet, silent: number): void {
@@ -233,7 +241,7 @@ export class TicketServers implements TicketSource {
   ): Promise<TicketBlock | NoLease | undefined> {
     const health = server.healthOf(sequence.name);
     try {
-      const place = await this.#options.members.placeOf(server, known);
+      const place = await this.#placeOf(server, known);
       if (place.kind !== "member") return undefined;
       const answer = await server.lease(sequence, count, place.place);
       server.health.answered();

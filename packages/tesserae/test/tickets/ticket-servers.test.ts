@@ -179,6 +179,7 @@ forEachEngine((engine) => {
         },
       );
       await places.tickets.raise("dots", { above: 1_000n });
+      expect(await places.tickets.check()).toEqual([]);
       await expect
         .poll(async () =>
           remainders([await places.tickets.next("dots"), await places.tickets.next("dots")], 2),
@@ -186,6 +187,50 @@ forEachEngine((engine) => {
         .toEqual([0, 1]);
       expect(await places.tickets.next("dots")).toBeGreaterThan(1_000n);
       expect(await places.tickets.check()).toEqual([]);
+    });
+
+    test("a server restored from before the set there is gives nothing until its sequences are raised", async () => {
+      await using site = await TicketSite.of(engine, 3);
+      const [one, two] = site.tickets as [string, string, string];
+      const first = await site.open([one, two]);
+      await first.schema.apply();
+      const options = { ticketing: { mode: "single" as const } };
+      const places = await site.open(site.tickets, options);
+      const ids = await places.tickets.take("dots", 10);
+      const before = await site.run(one, "select next_id from tesserae_tickets where name = 'dots'");
+      const said = await site.run(one, "select value from tesserae_meta where name = 'tickets'");
+      await places.tickets.grow();
+      for (let count = 0; count < 9; count++) ids.push(await places.tickets.next("dots"));
+      const sheets: bigint[] = [];
+      for (let count = 0; count < 9; count++) sheets.push(await places.tickets.next("sheets"));
+      await site.run(one, "delete from tesserae_tickets where name <> 'dots'");
+      await site.run(one, "update tesserae_tickets set generation = 1, step = 2, next_id = ?", [
+        before.rows[0]?.["next_id"],
+      ]);
+      await site.run(one, "update tesserae_meta set value = ? where name = 'tickets'", [
+        said.rows[0]?.["value"],
+      ]);
+      for (let count = 0; count < 9; count++) ids.push(await places.tickets.next("dots"));
+      expect(hasDuplicates(ids)).toBe(false);
+      expect((await places.tickets.check()).map(({ code }) => code)).toEqual(["TICKET_COUNTER_BEHIND"]);
+      const late = await site.open(site.tickets, options);
+      await expect(late.tickets.next("dots")).rejects.toMatchObject({
+        code: "TICKET_COUNTER_BEHIND",
+        message: expect.stringContaining("tickets raise"),
+      });
+      await late.tickets.raise("dots", { above: 500n });
+      ids.push(
+        await late.tickets.next("dots"),
+        await late.tickets.next("dots"),
+        await late.tickets.next("dots"),
+      );
+      expect(remainders(ids.slice(-3), 3)).toEqual([0, 1, 2]);
+      expect(hasDuplicates(ids)).toBe(false);
+      // Of what the backup does not even have nothing begins anew.
+      for (let count = 0; count < 9; count++) sheets.push(await late.tickets.next("sheets"));
+      expect(hasDuplicates(sheets)).toBe(false);
+      for (const sequence of ["sheets", "users"]) await late.tickets.raise(sequence, { above: 500n });
+      expect(await late.tickets.check()).toEqual([]);
     });
   });
 });
