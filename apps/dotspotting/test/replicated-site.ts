@@ -7,12 +7,12 @@ const settings = { "log-bin-trust-function-creators": "1" };
 
 /** The application on main and two shards, each with a replica, and two ticket servers: as many processes as are opened, on the same databases. */
 export class ReplicatedSite {
-  readonly #servers: ReplicatedServers;
+  readonly servers: ReplicatedServers;
   readonly #databases: readonly ReplicatedDatabase[];
   readonly #sites: Site[] = [];
 
   private constructor(servers: ReplicatedServers, databases: readonly ReplicatedDatabase[]) {
-    this.#servers = servers;
+    this.servers = servers;
     this.#databases = databases;
   }
 
@@ -40,21 +40,21 @@ export class ReplicatedSite {
     const databases = readDatabases({ DOTSPOTTING_FEDERATION: JSON.stringify(federation) }, "");
     const site = await openSite(databases, options);
     this.#sites.push(site);
-    return { ...site, settle: () => this.#servers.waitUntilCaughtUp() };
+    return { ...site, settle: () => this.servers.waitUntilCaughtUp() };
   }
 
   /** The replicas stand still while `body` runs. */
   async whileReplicasStandStill<T>(body: () => Promise<T>): Promise<T> {
-    await Promise.all(this.#servers.replicas.map((replica) => replica.stopReplication()));
+    await Promise.all(this.servers.replicas.map((replica) => replica.stopReplication()));
     try {
       return await body();
     } finally {
-      await Promise.all(this.#servers.replicas.map((replica) => replica.startReplication()));
+      await Promise.all(this.servers.replicas.map((replica) => replica.startReplication()));
     }
   }
 
   async stop(): Promise<void> {
     await Promise.all(this.#sites.map((site) => site.close()));
-    await this.#servers.stop();
+    await this.servers.stop();
   }
 }

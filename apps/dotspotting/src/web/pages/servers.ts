@@ -1,8 +1,7 @@
 import { html } from "hono/html";
 import type { ReplicaStatus, TicketServerStatus } from "tesserae";
 import type { OtherServers } from "../../operator/servers.ts";
-import type { Html } from "./text.ts";
-import { count } from "./text.ts";
+import { count, type Html } from "./text.ts";
 
 /** The replicas with their lag, and the ticket servers; each only where there are some. */
 export function serverSections({ replicas, tickets }: OtherServers): Html {
@@ -21,8 +20,8 @@ function replicasSection(replicas: readonly ReplicaStatus[]): Html {
   return html`<section aria-labelledby="replicas" data-live="replicas">
     <h2 id="replicas">Replicas</h2>
     <div class="scroll" tabindex="0" role="region" aria-label="Replicas and how far they are behind">
-      <table class="places servers">
-        <thead><tr><th scope="col">Replica</th><th scope="col">State</th><th scope="col" class="number">Behind</th><th scope="col" class="number">Reads</th><th scope="col">Address</th></tr></thead>
+      <table class="places">
+        <thead><tr><th scope="col">Replica</th><th scope="col" class="number">Behind</th><th scope="col">State</th><th scope="col" class="number">Reads</th><th scope="col">Address</th></tr></thead>
         <tbody>${replicas.map(replicaRow)}</tbody>
       </table>
     </div>
@@ -33,8 +32,8 @@ function replicaRow({ name, address, state, reason, lagMs, inFlight }: ReplicaSt
   const [kind, word] = replicaWords[state];
   return html`<tr>
     <th scope="row">${name}</th>
-    <td class="outcome"><span class="badge ${kind}">${word}</span>${reason ? html` <span class="muted">${reason}</span>` : ""}</td>
     <td class="number">${lagMs === undefined ? "–" : `${count(Math.round(lagMs))} ms`}</td>
+    <td class="outcome"><span class="badge ${kind}">${word}</span>${reason ? html` <span class="muted">${reason}</span>` : ""}</td>
     <td class="number">${count(inFlight)}</td>
     <td class="address">${address}</td>
   </tr>`;
@@ -51,21 +50,25 @@ function ticketsSection(servers: readonly TicketServerStatus[]): Html {
   return html`<section aria-labelledby="tickets" data-live="tickets">
     <h2 id="tickets">Ticket servers</h2>
     <div class="scroll" tabindex="0" role="region" aria-label="Where ids come from">
-      <table class="places servers">
-        <thead><tr><th scope="col">Server</th><th scope="col">State</th><th scope="col">Which ids</th><th scope="col">Next ones</th></tr></thead>
-        <tbody>${servers.map(ticketRow)}</tbody>
+      <table class="places">
+        <thead><tr><th scope="col">Server</th><th scope="col">Which ids</th><th scope="col">State</th><th scope="col">Next ones</th><th scope="col">Address</th></tr></thead>
+        <tbody>${servers.map((server, index) => ticketRow(server, index + 1))}</tbody>
       </table>
     </div>
   </section>`;
 }
 
-function ticketRow({ address, state, reason, offset, step, counters }: TicketServerStatus): Html {
+function ticketRow(
+  { address, state, reason, offset, step, counters }: TicketServerStatus,
+  place: number,
+): Html {
   const [kind, word] = ticketWords[state];
   const next = counters.map(({ sequence, nextId }) => `${sequence} ${nextId.toLocaleString("en")}`);
   return html`<tr>
-    <th scope="row" class="address">${address}</th>
-    <td class="outcome"><span class="badge ${kind}">${word}</span>${reason ? html` <span class="muted">${reason}</span>` : ""}</td>
+    <th scope="row">server ${place}</th>
     <td>${offset === undefined ? "–" : step === 1 ? "all" : `${offset} of every ${step}`}</td>
+    <td class="outcome"><span class="badge ${kind}">${word}</span>${reason ? html` <span class="muted">${reason}</span>` : ""}</td>
     <td class="outcome">${next.join(", ")}</td>
+    <td class="address">${address}</td>
   </tr>`;
 }
