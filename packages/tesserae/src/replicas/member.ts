@@ -157,8 +157,10 @@ export class ReplicaMember {
 
   /** Nobody has asked it for so long that what is known of its state says nothing any more. */
   forget(): void {
-    if (this.state !== "down") this.state = "unasked";
     this.lagMs = undefined;
+    if (this.state === "down") return;
+    this.state = "unasked";
+    this.reason = undefined;
   }
 
   /** It does not answer. Where it `hangs`, what is under way there is given up. */

@@ -209,4 +209,25 @@ describe("the choice among replicas", () => {
     });
     expect(played.primaryServer.reads).toHaveLength(0);
   });
+
+  test("who keeps no position, or follows a primary that keeps none, takes no reads", async () => {
+    await using played = await play();
+    const [one, two] = played.servers as [PlayedServer, PlayedServer];
+    one.position = "";
+    await played.set.look();
+    expect(played.set.status()).toMatchObject([
+      { state: "unfit", reason: expect.stringMatching(/keeps no position/) },
+      { state: "healthy" },
+    ]);
+    one.position = "0/100";
+    played.primaryServer.position = "";
+    await played.set.look();
+    expect(played.set.status().map(({ reason }) => reason)).toEqual(
+      [one, two].map(() => expect.stringMatching(/The primary keeps no position/)),
+    );
+    const read = played.read();
+    await played.settled();
+    played.primaryServer.reads[0]?.resolve();
+    expect(await read).toBe("primary");
+  });
 });

@@ -1,6 +1,6 @@
 /** Replicas over the engines' own replication: who answers, who is left out, and who comes back. */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { freshDatabases, type ReplicatedServers, whyUnavailable } from "@tesserae/test-support";
+import { type ReplicatedServers, whyUnavailable } from "@tesserae/test-support";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isTesseraeError } from "../../src/index.ts";
@@ -12,6 +12,7 @@ import {
   readUntil,
   startServers,
   statesOf,
+  untilAllServe,
 } from "./replicated-federation.ts";
 
 /** Reads without a pause until `stop`, some at the same time. Gives their number, and what failed. */
@@ -68,13 +69,9 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
         )} as port`.execute(fed.at(ada.id).replica.unfiltered());
         return Number(rows.rows[0]?.port);
       };
-      const ports = new Set<number>();
       await servers.waitUntilCaughtUp();
       // In a context that has written nothing, so that both will do.
-      await fed.freshness.run(async () => {
-        for (let i = 0; i < 6; i++) ports.add(await served());
-      });
-      expect([...ports].sort()).toEqual(servers.replicas.map(({ port }) => port).sort());
+      await fed.freshness.run(() => untilAllServe(servers.replicas, served));
       expect(await fed.at(ada.id).replica.selectFrom("sheets").select("label").execute()).toEqual([
         { label: "ada's" },
       ]);
@@ -220,13 +217,12 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
     test("a server that is no replica is left out, and the reason is shown", async () => {
       await using opened = await openReplicated(servers, 0);
       await addUser(opened.fed, "ada");
-      // A server of its own: PostgreSQL's takes writes, MariaDB's keeps no log.
-      await using strangers = await freshDatabases(engine, 1);
-      const replicas = [strangers.urls[0] as string, opened.config.replicas[1] as string];
+      const writable = await servers.primary.createDatabase();
+      const replicas = [writable, opened.config.replicas[1] as string];
       const fed = await opened.open({ replicas });
       await fed.probe();
       expect(fed.status().replicas).toMatchObject([
-        { cluster: "main", state: "unfit", reason: expect.stringMatching(/takes writes|keeps no position/) },
+        { cluster: "main", state: "unfit", reason: expect.stringMatching(/takes writes/) },
         { cluster: "main", state: "healthy", reason: undefined },
       ]);
       expect(await fed.replica.selectFrom("users").select("name").execute()).toEqual([{ name: "ada" }]);
@@ -240,10 +236,8 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
            export default { schema, ...${JSON.stringify({ main, replicas })} };`,
         );
         const { stdout } = await folder.run("status");
-        expect(stdout).toMatch(/replica 1 of main +unfit +It (takes writes|keeps no position)/);
+        expect(stdout).toMatch(/replica 1 of main +unfit +It takes writes/);
         expect(stdout).toMatch(/replica 2 of main +healthy +0 ms behind/);
-        const json = JSON.parse((await folder.run("status", "--json")).stdout);
-        expect(json.replicas[1]).toMatchObject({ cluster: "main", state: "healthy", lagMs: 0, inFlight: 0 });
       } finally {
         folder.remove();
       }

@@ -84,3 +84,20 @@ export async function readUntil(
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+/** Reads until each of the servers has answered; who else answers is an error. The first look at a set does not wait for the slowest. */
+export async function untilAllServe(
+  servers: readonly { readonly port: number }[],
+  readPort: () => Promise<number>,
+  others: readonly { readonly port: number }[] = [],
+): Promise<void> {
+  const expected = new Set(servers.map(({ port }) => port));
+  const allowed = new Set([...expected, ...others.map(({ port }) => port)]);
+  const endMs = performance.now() + 20_000;
+  while (expected.size > 0) {
+    const port = await readPort();
+    if (!allowed.has(port)) throw new Error(`The server on port ${port} answered, which should not.`);
+    expected.delete(port);
+    if (performance.now() > endMs) throw new Error(`Nobody on port ${[...expected].join()} answered.`);
+  }
+}
