@@ -7,7 +7,7 @@ import { toEngineError } from "../engine/engine-error.ts";
 import type { SchemaModel, TableModel } from "../schema/model.ts";
 import { DeadlineDatabase } from "./deadline-database.ts";
 
-/** A database that cannot be reached keeps nobody long from his first id. */
+/** A database that cannot be reached, or is too busy, keeps nobody long from his first id. */
 const CONNECT_TIMEOUT_MS = 2_000;
 /** Nor does one that has too many rows to be asked. */
 const ANSWER_TIMEOUT_MS = 30_000;
@@ -86,18 +86,27 @@ export class IdsInUse {
     return places.filter(({ columns, engine }) => columns.length > 0 && engine.inMemory !== true);
   }
 
-  #open(engine: Engine): Database {
+  /** One connection, once the server serves it: a pooler may have given all of the server's to transactions that wait for the very id. */
+  async #open(engine: Engine): Promise<Database> {
     const { pool } = this.#options;
     const acquireTimeoutMs = Math.min(pool.acquireTimeoutMs, CONNECT_TIMEOUT_MS);
     const connectTimeoutMs = Math.min(pool.connectTimeoutMs, CONNECT_TIMEOUT_MS);
     const own = engine.open({ ...pool, connectionsMax: 1, acquireTimeoutMs, connectTimeoutMs });
-    return new DeadlineDatabase(own, { timeoutMs: ANSWER_TIMEOUT_MS, connectionsMax: 1, acquireTimeoutMs });
+    const limited = (timeoutMs: number) =>
+      new DeadlineDatabase(own, { timeoutMs, connectionsMax: 1, acquireTimeoutMs });
+    try {
+      await limited(CONNECT_TIMEOUT_MS).run({ sql: "select 1 as answer", parameters: [], readOnly: true });
+      return limited(ANSWER_TIMEOUT_MS);
+    } catch (error) {
+      await own.close();
+      throw error;
+    }
   }
 
   async #highestAt({ engine, columns }: Place, range: IdRange | undefined): Promise<bigint | undefined> {
     const { dialect } = engine;
     const codec = dialect.codec({ kind: "bigint" });
-    const database = this.#open(engine);
+    const database = await this.#open(engine);
     let highest: bigint | undefined;
     try {
       for (const { table, column } of columns) {
