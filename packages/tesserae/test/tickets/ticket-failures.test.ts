@@ -165,5 +165,24 @@ for (const engine of ["mysql", "postgres"] satisfies EngineName[]) {
       expect(hasDuplicates([...ids, ...given])).toBe(false);
       await victim.restart();
     });
+
+    test("main down: a process that has begun goes on, also with a sequence that is new to it", async () => {
+      await using databases = await freshDatabases(engine, 2);
+      const [main, server] = databases.urls as [string, string];
+      await using way = await TcpProxy.toUrl(main);
+      await using elsewhere = new TicketSite([way.url(main), server]);
+      const begun = await elsewhere.open(elsewhere.tickets, { ticketing: { mode: "single" } });
+      await begun.schema.apply();
+      const given = [await begun.tickets.next("dots")];
+      way.refuse();
+      way.drop();
+      for (let count = 0; count < 5; count++) given.push(await begun.tickets.next("dots"));
+      expect(hasDuplicates(given)).toBe(false);
+      expect(await begun.tickets.next("sheets")).toBeGreaterThan(0n);
+      const late = await elsewhere.open(elsewhere.tickets);
+      await expect(late.tickets.next("dots")).rejects.toMatchObject({ code: "CONNECT_FAILED" });
+      way.heal();
+      expect(await late.tickets.next("dots")).toBeGreaterThan(0n);
+    });
   });
 }

@@ -178,5 +178,41 @@ forEachEngine((engine) => {
         await sleeper.close();
       }
     });
+
+    test("a sequence that is first used behind the fence begins in the new set alone", async () => {
+      await using site = await TicketSite.of(engine, 2);
+      const two = await site.open(site.tickets);
+      await two.schema.apply();
+      const reached = Promise.withResolvers<void>();
+      const goOn = Promise.withResolvers<void>();
+      const grower = await site.open(site.tickets, {
+        internals: {
+          async at(point) {
+            if (point !== "fenced") return;
+            reached.resolve();
+            await goOn.promise;
+          },
+        },
+      });
+      // It knows of a sequence that the grower does not.
+      const ticketing = { mode: "single" as const, sequences: { late: {} } };
+      const other = await site.open(site.tickets, { ticketing, internals: { patienceMs: 600_000 } });
+      await other.tickets.next("dots");
+      const growing = grower.tickets.grow({ without: [await named(grower, 1)] });
+      await reached.promise;
+      const waiting = Array.from({ length: 6 }, () => other.tickets.next("late"));
+      const first = await Promise.race([
+        ...waiting,
+        other.tickets.status().then(({ growing: phase }) => phase),
+      ]);
+      expect(first).toBe("fencing");
+      goOn.resolve();
+      await growing;
+      const ids = await Promise.all(waiting);
+      for (let count = 0; count < 6; count++) ids.push(await other.tickets.next("late"));
+      expect(ids.toSorted((a, b) => Number(a - b))).toEqual(
+        Array.from({ length: 12 }, (_, i) => BigInt(i + 1)),
+      );
+    });
   });
 });
