@@ -199,4 +199,22 @@ describe.skipIf(reason !== undefined)(`with replicas${reason ? ` (left out: ${re
     );
     expect(text).not.toMatch(/mysql:\/\/[^\s@]+:[^*\s@]+@/);
   });
+
+  it("answers every page while the replicas die, and says so to the operator", async () => {
+    const lea = await member("lea");
+    const ada = new Visitor(site.address);
+    expect((await ada.submit("/login", "/login", { name: "ada", password: "correct horse 3" })).status).toBe(
+      303,
+    );
+    const visits = async () => {
+      const answers: number[] = [];
+      for (let visit = 0; visit < 15; visit++)
+        for (const path of ["/", "/u/grace"]) answers.push((await lea.get(path)).status);
+      return answers;
+    };
+    const underWay = Promise.all([visits(), visits()]);
+    await Promise.all(replicated.servers.replicas.map((replica) => replica.kill()));
+    expect(new Set((await underWay).flat())).toEqual(new Set([200]));
+    expect(readable((await ada.get("/operator")).text)).toMatch(/replica 1 of main \S+ (ms )?Down /);
+  });
 });
