@@ -138,8 +138,11 @@ export class UnfilteredBinding extends KeyBinding {
 }
 
 function refuseWrite(node: RootOperationNode, place: ErrorPlace, instead: string): void {
-  if (isReadOnly(node)) return;
-  throw new TesseraeError(
+  if (!isReadOnly(node)) throw replicaReadOnly(place, instead);
+}
+
+export function replicaReadOnly(place: ErrorPlace, instead: string): TesseraeError {
+  return new TesseraeError(
     "REPLICA_READ_ONLY",
     `A replica takes plain selects only. Send this statement to ${instead}.`,
     place,

@@ -19,9 +19,11 @@ import type { Codec } from "../engine/contract.ts";
 import type { Column } from "../schema/column.ts";
 import type { KeyValue, LogicalType } from "../schema/logical-type.ts";
 import type { SessionBinding } from "./binding.ts";
+import { replicaReadOnly } from "./bindings.ts";
 import type { DialectKit } from "./dialect-kit.ts";
 import { type FederationRoutes, KeyRoutes } from "./key-routes.ts";
 import { joinTransaction, openTransaction } from "./open-transaction.ts";
+import { ReplicaRoutes } from "./replica-routes.ts";
 import type { RoutedQuery } from "./routed-query.ts";
 import { type Bound, runRouted } from "./run-routed.ts";
 import { openSession } from "./sessions.ts";
@@ -38,6 +40,16 @@ export type PreparedValues<P extends PreparedParameters> = { readonly [K in keyo
 export type PreparedExpressions<P extends PreparedParameters> = {
   readonly [K in keyof P]: Expression<ValueOf<P[K]>>;
 };
+
+/** None where the query has no parameters. */
+export type GivenValues<P extends PreparedParameters> = keyof P extends never ? [] : [PreparedValues<P>];
+
+/** A prepared query on replicas. */
+export interface PreparedReads<P extends PreparedParameters, O> {
+  at(key: KeyValue, ...values: GivenValues<P>): Promise<O[]>;
+  /** The first row, or undefined. */
+  first(key: KeyValue, ...values: GivenValues<P>): Promise<O | undefined>;
+}
 
 /** What `build` gives back: any Kysely builder. */
 export interface Buildable<O> {
@@ -127,10 +139,30 @@ export class PreparedQuery<P extends PreparedParameters, O> {
   }
 
   /** Runs the query for one key and gives what `execute()` would: the rows, or one result with the counts. */
-  async at(key: KeyValue, ...values: keyof P extends never ? [] : [PreparedValues<P>]): Promise<O[]> {
+  async at(key: KeyValue, ...values: GivenValues<P>): Promise<O[]> {
     const canonical = this.#context.checkKey(key);
-    const way = new KeyRoutes(this.#context.routes, canonical);
-    const given = values[0] as Record<string, unknown> | undefined;
+    return this.#run(new KeyRoutes(this.#context.routes, canonical), canonical, values[0]);
+  }
+
+  /** The first row, or undefined. */
+  async first(key: KeyValue, ...values: GivenValues<P>): Promise<O | undefined> {
+    return (await this.at(key, ...values))[0];
+  }
+
+  /** The same query on the replicas of the key's shard, as `fed.at(key).replica` reads from them. REPLICA_READ_ONLY for anything but a plain select. */
+  get replica(): PreparedReads<P, O> {
+    const { routes } = this.#context;
+    const at = async (key: KeyValue, ...values: GivenValues<P>): Promise<O[]> => {
+      const canonical = this.#context.checkKey(key);
+      const way = new ReplicaRoutes(routes, canonical);
+      if (!this.#for(routes.kit).plan.readOnly)
+        throw replicaReadOnly(way.place, "the prepared query's own at(key)");
+      return this.#run(way, canonical, values[0]);
+    };
+    return { at, first: async (...call) => (await at(...call))[0] };
+  }
+
+  async #run(way: KeyRoutes, canonical: KeyValue, given: Record<string, unknown> | undefined): Promise<O[]> {
     const first = way.route();
     const routed = first instanceof Promise ? await first : first;
     const open = openTransaction();
@@ -143,14 +175,6 @@ export class PreparedQuery<P extends PreparedParameters, O> {
             bind(open.target),
           );
     return asExecuted<O>(result, this.#for(routed.target.kit).query);
-  }
-
-  /** The first row, or undefined. */
-  async first(
-    key: KeyValue,
-    ...values: keyof P extends never ? [] : [PreparedValues<P>]
-  ): Promise<O | undefined> {
-    return (await this.at(key, ...values))[0];
   }
 
   #bind(target: Target, key: KeyValue, values: Record<string, unknown> | undefined, way: KeyRoutes): Bound {

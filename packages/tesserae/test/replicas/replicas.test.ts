@@ -77,6 +77,22 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       ]);
       expect(await fed.replica.selectFrom("users").select("name").execute()).toEqual([{ name: "ada" }]);
 
+      // A prepared query, too. MariaDB's function has the server's id in its highest byte.
+      const own = engine === "mysql" ? "uuid_short() >> 56" : "current_setting('port')";
+      const where = fed.prepare((db) =>
+        db
+          .selectFrom("sheets")
+          .select(sql<string>`${sql.raw(own)}`.as("server"))
+          .where("label", "=", "ada's"),
+      );
+      const primary = String((await where.first(ada.id))?.server);
+      const replicas = await fed.freshness.run(() =>
+        Promise.all(Array.from({ length: 10 }, () => where.replica.first(ada.id))),
+      );
+      expect(replicas.map((row) => String(row?.server))).not.toContain(primary);
+      const rename = fed.prepare((db) => db.updateTable("sheets").set({ label: "renamed" }));
+      await expect(rename.replica.at(ada.id)).rejects.toMatchObject({ code: "REPLICA_READ_ONLY" });
+
       const writes: Promise<unknown>[] = [
         fed.replica.deleteFrom("users").execute(),
         fed.at(ada.id).replica.deleteFrom("sheets").execute(),

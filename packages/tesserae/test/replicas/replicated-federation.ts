@@ -10,11 +10,8 @@ import { type DotsFederation, dotsSchema } from "../federation/dots-federation.t
 
 export const REPLICATED_ENGINES = ["mysql", "postgres"] as const;
 
-/** MariaDB lets a login without SUPER make triggers beside a log only where it is told to. */
-const SETTINGS = { mysql: { "log-bin-trust-function-creators": "1" }, postgres: {} };
-
 export function startServers(engine: ServerEngine, replicas = 2): Promise<ReplicatedServers> {
-  return startReplicated(engine, { replicas, settings: SETTINGS[engine] });
+  return startReplicated(engine, { replicas });
 }
 
 export type DotsConfig = FederationConfig<typeof dotsSchema>;
