@@ -6,9 +6,11 @@ import {
   type EngineName,
   type PrivateServer,
   queryAsAdmin,
+  type ReplicatedServers,
   type ServerEngine,
   startMariaDb,
   startPostgres,
+  startReplicated,
 } from "@tesserae/test-support";
 
 export interface DatabaseOptions {
@@ -26,6 +28,8 @@ export interface BenchContext {
   readonly quick: boolean;
   /** Fresh, empty databases; on SQLite files in a fresh folder (`sqlite:/path`). */
   databases(engine: EngineName, count?: number, options?: DatabaseOptions): Promise<string[]>;
+  /** A primary and so many replicas that follow it, asynchronously, with the engine's own durability. */
+  replicated(engine: ServerEngine, replicas: number): Promise<ReplicatedServers>;
   /** A temporary folder that is removed at the end. */
   folder(): string;
   /** Called when all cases have run, the last one given first. */
@@ -67,6 +71,13 @@ export class BenchRun implements BenchContext {
     return urls;
   }
 
+  async replicated(engine: ServerEngine, replicas: number): Promise<ReplicatedServers> {
+    const servers = await startReplicated(engine, { replicas });
+    this.onEnd(() => servers.stop());
+    await this.#noteVersion(servers.primary, `durability as shipped, ${replicas} replicas`);
+    return servers;
+  }
+
   folder(): string {
     const folder = mkdtempSync(join(tmpdir(), "tesserae-bench-"));
     this.onEnd(() => rmSync(folder, { recursive: true, force: true }));
@@ -98,15 +109,19 @@ export class BenchRun implements BenchContext {
   async #start(engine: ServerEngine, speed: boolean): Promise<PrivateServer> {
     const start = engine === "mysql" ? startMariaDb : startPostgres;
     const server = await start({ durability: speed ? "relaxed" : "shipped" });
+    await this.#noteVersion(server, speed ? RELAXED[engine] : "durability as shipped");
+    return server;
+  }
+
+  async #noteVersion(server: PrivateServer, how: string): Promise<void> {
+    const { engine } = server;
     const [row] = await queryAsAdmin(
       server,
       engine === "mysql" ? "select version() as v" : "show server_version",
     );
     const version = `${engine === "mysql" ? "MariaDB" : "PostgreSQL"} ${Object.values(row ?? {})[0]}`;
-    const durability = speed ? RELAXED[engine] : "durability as shipped";
-    const label = `${version}, ${durability}`;
+    const label = `${version}, ${how}`;
     const known = this.engines[engine];
     this.engines[engine] = known === undefined || known === label ? label : `${known}; ${label}`;
-    return server;
   }
 }
