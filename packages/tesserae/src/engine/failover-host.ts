@@ -122,6 +122,10 @@ export class FailoverHost {
       if (this.#closed) throw closedError(this.server.name);
       this.#pool ??= this.server.open(this.#options);
       const connection = await this.#pool.acquire();
+      if (this.#closed) {
+        connection.release(true);
+        throw closedError(this.server.name);
+      }
       this.connection = connection;
       this.#connectedAt = performance.now();
       return await this.#askThrough(connection);

@@ -17,6 +17,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isTesseraeError, type TesseraeError } from "../base/errors.ts";
+import { untilAborted } from "../base/until-aborted.ts";
 import {
   type AcquireOptions,
   type Connection,
@@ -42,8 +43,10 @@ import { FailoverHost, type FailoverServer } from "./failover-host.ts";
 
 /** From round to round while somebody waits for a primary. */
 const POLL_MS = 100;
-/** How often a read is made whose connection is lost each time: it may be what ends the server. */
-const LOST_READS_MAX = 3;
+/** How often a read is made whose connection is lost each time: it may be what ends the server, or somebody ends it by KILL. */
+const LOST_READS_MAX = 2;
+/** A server that goes down ends its connections one after the other: it is given the time to end all, before a read takes another one. */
+const LOST_PAUSE_MS = 25;
 
 interface Primary {
   readonly host: FailoverHost;
@@ -60,6 +63,14 @@ type Verdict =
 interface Failure {
   readonly primary: Primary;
   readonly error: unknown;
+}
+
+/** What one piece of work has gone through. */
+interface Tries {
+  readonly begun: number;
+  failures: number;
+  /** Of the failures, those whose connection was lost. */
+  lost: number;
 }
 
 /** The one server's own pool where nobody asked for failover; a list of servers is always looked through. */
@@ -147,8 +158,9 @@ export class FailoverDatabase implements Database {
     const { statement, signal } = options;
     const begun = performance.now();
     let { failure } = options;
-    for (let failures = 0; ; ) {
-      if (failure !== undefined) this.#throwUnlessSafe(failure, statement, ++failures, begun);
+    const tries: Tries = { begun, failures: 0, lost: 0 };
+    for (;;) {
+      if (failure !== undefined) this.#throwUnlessSafe(failure, statement, tries);
       this.#used = true;
       const fresh = failure === undefined ? this.#fresh : undefined;
       const primary: Primary = fresh ?? (await this.#find(begun, failure?.error, signal));
@@ -156,7 +168,7 @@ export class FailoverDatabase implements Database {
         // The server takes writes, so it was the statement's own transaction, role or function that does not.
         if (!wasNeverSent(failure.error) && this.#codeOf(failure.error) === "SERVER_READ_ONLY")
           throw failure.error;
-        await sleep(Math.min(POLL_MS, 5 * failures));
+        await sleep(Math.min(POLL_MS, tries.lost * LOST_PAUSE_MS + 5 * tries.failures));
       }
       try {
         return await work(primary.pool);
@@ -167,15 +179,11 @@ export class FailoverDatabase implements Database {
   }
 
   /** Throws the error where the work must not, or need not, be done again. */
-  #throwUnlessSafe(
-    failure: Failure,
-    statement: Statement | undefined,
-    failures: number,
-    begun: number,
-  ): void {
-    const { primary, error } = failure;
+  #throwUnlessSafe({ primary, error }: Failure, statement: Statement | undefined, tries: Tries): void {
     if (this.#closing !== undefined) throw error;
     const code = this.#codeOf(error);
+    tries.failures += 1;
+    if (code === "CONNECTION_LOST") tries.lost += 1;
     const neverSent = wasNeverSent(error);
     if (neverSent || code === "CONNECTION_LOST" || code === "SERVER_READ_ONLY") {
       // The address leads elsewhere than when the host was asked: a new connection tells where.
@@ -184,9 +192,10 @@ export class FailoverDatabase implements Database {
     }
     const again =
       neverSent ||
-      (code === "CONNECTION_LOST" && statement?.readOnly === true && failures < LOST_READS_MAX) ||
+      (code === "CONNECTION_LOST" && statement?.readOnly === true && tries.lost < LOST_READS_MAX) ||
       (code === "SERVER_READ_ONLY" && statement !== undefined && isOneStatement(statement.sql));
-    if (!again || (failures > 1 && performance.now() - begun > this.#failover.waitMs)) throw error;
+    const isLate = tries.failures > 1 && performance.now() - tries.begun > this.#failover.waitMs;
+    if (!again || isLate) throw error;
   }
 
   #codeOf(error: unknown): string {
@@ -199,7 +208,7 @@ export class FailoverDatabase implements Database {
     for (;;) {
       signal?.throwIfAborted();
       if (this.#closing !== undefined) throw closedError(display);
-      const verdict = await this.#look();
+      const verdict = await untilAborted(this.#look(), signal);
       if (verdict.kind === "found") return verdict.primary;
       if (verdict.kind === "ambiguous") throw verdict.error;
       const waitedMs = performance.now() - begun;
@@ -208,7 +217,7 @@ export class FailoverDatabase implements Database {
         const reasons = this.#hosts.map(({ server, reason }) => ({ name: server.name, reason }));
         throw notFoundError(display, reasons, waitedMs, this.#errorOfHost() ?? cause);
       }
-      await sleep(POLL_MS);
+      await untilAborted(sleep(POLL_MS), signal);
     }
   }
 
@@ -252,6 +261,8 @@ export class FailoverDatabase implements Database {
   }
 
   async #ask(): Promise<Verdict> {
+    // A round may come after the one that was under way when everything was closed.
+    if (this.#closing !== undefined) return { kind: "none" };
     const doubts = this.#doubts;
     const prompt = this.#hosts.filter(({ slow }) => !slow);
     const asked = new Map(this.#hosts.map((host) => [host, host.ask()]));
@@ -260,7 +271,7 @@ export class FailoverDatabase implements Database {
     if (this.#closing !== undefined) return { kind: "none" };
     const verdict = this.#judge();
     this.#fresh = verdict.kind === "found" && doubts === this.#doubts ? verdict.primary : undefined;
-    if (this.#primary !== undefined) this.#arm();
+    this.#arm();
     return verdict;
   }
 

@@ -41,6 +41,8 @@ class FakeServer {
   closed = 0;
   asked = 0;
   watch: PoolWatch | undefined;
+  /** The answer to who asks about its part comes after this. */
+  answering: Promise<void> = Promise.resolve();
 
   constructor(name: string, state: FakeServer["state"]) {
     this.name = name;
@@ -59,6 +61,7 @@ class FakeServer {
         return this.act(statement);
       }
       this.asked += 1;
+      await this.answering;
       if (this.state === "down" || this.state === "full") throw lost();
       return result([{ writable: this.state === "replica" ? 0 : 1 }]);
     };
@@ -137,13 +140,70 @@ describe("a statement on a server that another one takes over from", () => {
   });
 });
 
-test("a read that loses its connection each time is given up", async () => {
+test("a read that loses its connection each time is made twice and given up", async () => {
   const { database, first } = setUp(["primary"]);
   first.act = () => {
     throw lost();
   };
   expect(await codeOf(database.run(read))).toBe("CONNECTION_LOST");
-  expect(first.ran).toHaveLength(3);
+  expect(first.ran).toHaveLength(2);
+  await database.close();
+});
+
+test("a read that was not sent has its second chance all the same", async () => {
+  const set = setUp();
+  const errors = [unreachable(), lost()];
+  set.first.act = () => {
+    const error = errors.shift();
+    if (error !== undefined) throw error;
+    return result();
+  };
+  expect(await codeOf(set.database.run(read))).toBe("done");
+  expect(set.first.ran).toHaveLength(3);
+  await set.database.close();
+});
+
+test("a close while the primary is doubted leaves nothing open", async () => {
+  const { database, first } = setUp(["primary"]);
+  await database.run(read);
+  const answer = Promise.withResolvers<void>();
+  first.answering = answer.promise;
+  // One round is under way, and the second doubt wants another one after it.
+  first.watch?.suspect();
+  first.watch?.suspect();
+  await database.close();
+  answer.resolve();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect([first.pools, first.closed]).toEqual([2, 2]);
+});
+
+test.each([
+  ["none", ["replica", "replica"], "PRIMARY_NOT_FOUND"],
+  ["more than one", ["primary", "primary"], "PRIMARY_AMBIGUOUS"],
+] as const)("where %s takes writes, everything is closed after a pause, too", async (_, states, code) => {
+  const servers = states.map((state, index) => new FakeServer(`host-${index + 1}`, state));
+  const options = { ...POOL_DEFAULTS, idleTimeoutMs: 50 };
+  const database = new FailoverDatabase(engine, servers, options, { waitMs: 0, checkMs: 20 });
+  expect(await codeOf(database.run(read))).toBe(code);
+  await vi.waitFor(() => {
+    for (const { pools, closed } of servers) expect(closed).toBe(pools);
+  });
+  await database.close();
+});
+
+test("who waits for the primary may leave at any time", async () => {
+  const { database, first } = setUp(["primary"]);
+  const answer = Promise.withResolvers<void>();
+  first.answering = answer.promise;
+  const left = new AbortController();
+  const reason = new Error("gone");
+  const began = performance.now();
+  const acquiring = database.acquire({ signal: left.signal });
+  left.abort(reason);
+  await expect(acquiring).rejects.toBe(reason);
+  expect(performance.now() - began).toBeLessThan(1_000);
+  answer.resolve();
+  await database.close();
 });
 
 test("a write that is refused by a server which takes writes is the caller's", async () => {
