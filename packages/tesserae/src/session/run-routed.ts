@@ -4,6 +4,7 @@
  */
 import type { QueryResult } from "kysely";
 import { TesseraeError } from "../base/errors.ts";
+import { untilAborted } from "../base/until-aborted.ts";
 import type { EngineResult, Statement } from "../engine/contract.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import { type StatementPlan, toQueryResult } from "./statement-plan.ts";
@@ -89,22 +90,26 @@ function differing(routed: RoutedTarget, now: RoutedTarget): RoutedTarget | unde
   return now.target === routed.target && now.epoch === routed.epoch ? undefined : now;
 }
 
-/** Rejects with the signal's reason as soon as it is aborted; the statement then ends by itself, and its connection goes back after it. */
+/**
+ * Rejects with the signal's reason as soon as it is aborted; the statement then ends by itself, and its connection goes back after it. A plain read whose connection was
+ * lost is made once again, as the pool does for those without a signal.
+ */
 async function runUntilAborted(
   target: Target,
   statement: Statement,
   signal: AbortSignal,
 ): Promise<EngineResult> {
-  signal.throwIfAborted();
-  const connection = await target.database.acquire({ signal });
-  const running = connection.run(statement);
-  const ended = () => connection.release();
-  running.then(ended, ended);
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    const settle = () => signal.removeEventListener("abort", onAbort);
-    running.then(resolve, reject).finally(settle);
-    if (signal.aborted) onAbort();
-  });
+  for (let lost = 0; ; lost++) {
+    signal.throwIfAborted();
+    const connection = await target.database.acquire({ signal });
+    const running = connection.run(statement);
+    const ended = () => connection.release();
+    running.then(ended, ended);
+    try {
+      return await untilAborted(running, signal);
+    } catch (error) {
+      if (lost > 0 || signal.aborted || statement.readOnly !== true) throw error;
+      if (target.kit.dialect.classify(error).code !== "CONNECTION_LOST") throw error;
+    }
+  }
 }

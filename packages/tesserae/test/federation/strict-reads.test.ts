@@ -44,6 +44,22 @@ forEachEngine((engine) => {
       expect(await read(moving.fed.at(key))).toEqual(["new"]);
     });
 
+    it("with a signal are made once again where the connection was lost", async () => {
+      const key = await newKey();
+      const lose = () => {
+        throw new TesseraeError("CONNECTION_LOST", "The connection was lost.");
+      };
+      const { signal } = new AbortController();
+      const labels = () => moving.fed.at(key).selectFrom("sheets").select("label").execute({ signal });
+      moving.observer.once("before", sheetSelect, lose);
+      expect(await labels()).toEqual([{ label: "old" }]);
+      const more = moving.observer.always(sheetSelect, lose);
+      moving.observer.forget();
+      await refused("CONNECTION_LOST", labels);
+      more();
+      expect(moving.observer.count(sheetSelect)).toBe(2);
+    });
+
     it("ask main nothing while the key stays where it is", async () => {
       const key = await newKey();
       expect(await read(strict(key))).toEqual(["old"]);
