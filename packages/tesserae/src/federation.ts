@@ -61,17 +61,20 @@ type KeyIn<S extends Schema, Name extends NameOf<S>> = KeyOf<S["$federations"][N
 /** The short form's key; never where the schema names its federations. */
 type DefaultKey<S extends Schema> = "default" extends NameOf<S> ? KeyIn<S, "default" & NameOf<S>> : never;
 
+/** A database that is written to. */
+export interface PrimaryStatus {
+  readonly address: string;
+  /** The host that takes writes (`db-2:3306`), where the address names several: the one that was found last, undefined before the first use and after a long pause. */
+  readonly primary: string | undefined;
+  readonly pool: PoolStats;
+}
+
 /** What is configured and what is open. Addresses hold no passwords. */
 export interface FederationStatus {
-  readonly main: { readonly address: string; readonly pool: PoolStats };
+  readonly main: PrimaryStatus;
   /** Connections reserved for the directory and tickets. */
-  readonly control: { readonly address: string; readonly pool: PoolStats };
-  readonly shards: readonly {
-    readonly id: number;
-    readonly address: string;
-    readonly isMain: boolean;
-    readonly pool: PoolStats;
-  }[];
+  readonly control: PrimaryStatus;
+  readonly shards: readonly (PrimaryStatus & { readonly id: number; readonly isMain: boolean })[];
   /** Main's, and then the shards'. As they were when they were asked last: while nobody reads from them, nobody asks. */
   readonly replicas: readonly ReplicaStatus[];
   /** The ticket servers of the configuration; what each gives is `fed.tickets.status()`'s to say. */
@@ -303,13 +306,13 @@ export class Federation<S extends Schema = Schema> {
   status(): FederationStatus {
     const { main, control, shards } = this.#databases;
     return {
-      main: { address: main.engine.address.display, pool: main.stats },
-      control: { address: control.engine.address.display, pool: control.stats },
+      main: statusOf(main),
+      control: statusOf(control),
       shards: [...this.#topology.shards.values()].map(({ id, primary, isMain }) => ({
+        ...statusOf(shards.get(id) as Database),
         id,
         address: primary.address.display,
         isMain,
-        pool: (shards.get(id) as Database).stats,
       })),
       replicas: this.#replicas.status(),
       ticketServers: this.#ticketServers.map(({ engine, stats }) => ({
@@ -419,6 +422,10 @@ export class Federation<S extends Schema = Schema> {
  */
 export async function federate<S extends Schema>(config: FederationConfig<S>): Promise<Federation<S>> {
   return new Federation(config);
+}
+
+function statusOf({ engine, primary, stats }: Database): PrimaryStatus {
+  return { address: engine.address.display, primary, pool: stats };
 }
 
 async function probeDatabase(name: string, database: Database): Promise<DatabaseProbe> {

@@ -21,7 +21,13 @@ export type { AddOptions, RemoveOptions, ResumeOptions, TenantRegistry } from ".
 export { type MysqlOptions, type MysqlTlsOptions, mysql } from "./engine/mysql/engine.ts";
 export { type PostgresOptions, postgres } from "./engine/postgres/engine.ts";
 export { type SqliteOptions, sqlite } from "./engine/sqlite/engine.ts";
-export { type DatabaseProbe, type Federation, type FederationStatus, federate } from "./federation.ts";
+export {
+  type DatabaseProbe,
+  type Federation,
+  type FederationStatus,
+  federate,
+  type PrimaryStatus,
+} from "./federation.ts";
 export type { FederationHandle } from "./federation-handle.ts";
 export type {
   KeyRange,

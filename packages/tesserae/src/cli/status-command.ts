@@ -31,13 +31,15 @@ function describe(
   probes: readonly DatabaseProbe[],
   schemaApplied: boolean | undefined,
 ): string[] {
+  const primaries = primariesOf(status);
   const played = Object.entries(status.poorMans).flatMap(([name, on]) => (on ? [name] : []));
   return [
     ...table(
-      ["database", "address", "answers", "tenants"],
+      ["database", "address", ...(primaries.size > 0 ? ["primary"] : []), "answers", "tenants"],
       probes.map((probe) => [
         probe.name,
         probe.address,
+        ...(primaries.size > 0 ? [primaries.get(probe.name) ?? ""] : []),
         probe.error === undefined ? "yes" : `no: ${probe.error}`,
         probe.tenants === undefined ? "" : String(probe.tenants),
       ]),
@@ -51,6 +53,16 @@ function describe(
         `connections on ${server}: at most ${connectionsMax} (${pools.join(", ")})`,
     ),
   ];
+}
+
+/** Which host takes writes, of each database that has several, by the database's name. */
+function primariesOf({ main, control, shards }: FederationStatus): Map<string, string> {
+  const named = [
+    ["main", main],
+    ["control", control],
+    ...shards.map((shard) => [`shard ${shard.id}`, shard] as const),
+  ] as const;
+  return new Map(named.flatMap(([name, { primary }]) => (primary === undefined ? [] : [[name, primary]])));
 }
 
 function describeReplicas({ replicas }: FederationStatus): string[] {

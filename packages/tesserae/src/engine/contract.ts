@@ -95,6 +95,8 @@ export interface Database {
   /** Waits for connections in use to be released, at most `timeoutMs` (default 10 000), then closes all. Idempotent. */
   close(timeoutMs?: number): Promise<void>;
   readonly stats: PoolStats;
+  /** `db-2:3306`: the one of several hosts that statements go to. Undefined where there is one host, where none is known to take writes, and while nobody uses the database. */
+  readonly primary?: string | undefined;
 }
 
 export interface PoolStats {

@@ -130,6 +130,10 @@ export class FailoverDatabase implements Database {
     return { open, inUse, waiting };
   }
 
+  get primary(): string | undefined {
+    return this.#hosts.length > 1 ? this.#primary?.host.server.name : undefined;
+  }
+
   run(statement: Statement): Promise<EngineResult> {
     const primary = this.#fresh;
     if (primary === undefined) return this.#onPrimary((pool) => pool.run(statement), { statement });

@@ -2,6 +2,7 @@
 import { type ReplicatedServers, startReplicated, whyUnavailable } from "@tesserae/test-support";
 import { describe, expect, test, vi } from "vitest";
 import { isTesseraeError } from "../../src/base/errors.ts";
+import { showStatus } from "../../src/cli/status-command.ts";
 import { bigint, defineSchema, federate, federated, text } from "../../src/index.ts";
 
 const schema = defineSchema({
@@ -19,13 +20,21 @@ for (const name of ["mysql", "postgres"] as const) {
       await using set = await startReplicated(name, { replicas: 1 });
       const [main, two] = [await set.freshDatabase(), await set.freshDatabase()];
       const both = (index: number) => urlOfBoth(set, [main, two][index]?.urls ?? []);
-      await using fed = await federate({
+      const config = {
         schema,
         main: both(0),
         shards: { 1: "main", 2: both(1) },
         failover: { waitMs: 30_000, checkMs: 100 },
-      });
+      } as const;
+      await using fed = await federate(config);
+      const primaries = () => {
+        const { main, control, shards } = fed.status();
+        return [main, control, ...shards].map(({ primary }) => primary);
+      };
+      expect(primaries()).toEqual([undefined, undefined, undefined, undefined]);
       await fed.schema.apply();
+      const [first, second] = set.servers.map(({ host, port }) => `${host}:${port}`);
+      expect(primaries()).toEqual([first, first, first, first]);
       for (const key of KEYS) await fed.tenants.add(key, { shard: 1 });
 
       const written = new Map<bigint, bigint>();
@@ -82,6 +91,17 @@ for (const name of ["mysql", "postgres"] as const) {
         expect(there.filter((id) => !written.has(id) && !unknown.has(id))).toEqual([]);
       }
       expect(await fed.moves.list()).toEqual([]);
+      expect(primaries()).toEqual([second, second, second, second]);
+      const lines: string[] = [];
+      const printed = vi.spyOn(process.stdout, "write").mockImplementation((line) => {
+        lines.push(String(line));
+        return true;
+      });
+      await showStatus(config, false).finally(() => printed.mockRestore());
+      for (const name of ["main", "control", "shard 1", "shard 2"]) {
+        const line = lines.find((each) => each.startsWith(`${name} `));
+        expect(line?.split(/ {2,}/)).toMatchObject({ 2: second, 3: expect.stringMatching(/^yes/) });
+      }
     }, 90_000);
   });
 }
