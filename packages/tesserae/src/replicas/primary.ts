@@ -1,4 +1,5 @@
 /** The primary that a set of replicas follows: its position, asked when somebody must know it, and from time to time for the measure of lag. */
+import { TesseraeError } from "../base/errors.ts";
 import { FreshAnswers } from "../base/fresh-answers.ts";
 import type { Database, EngineDialect, EngineReplication } from "../engine/contract.ts";
 import { PositionHistory } from "./position-history.ts";
@@ -16,6 +17,7 @@ export class Primary {
   readonly dialect: EngineDialect;
   readonly history: PositionHistory;
   state: PrimaryState = "unasked";
+  readonly #display: string;
   readonly #question: StatusQuestion;
   #identity: string | undefined;
   readonly #answers = new FreshAnswers<string | undefined>();
@@ -32,6 +34,7 @@ export class Primary {
     this.replication = replication;
     this.dialect = dialect;
     this.history = new PositionHistory((position, wanted) => replication.covers(position, wanted));
+    this.#display = display;
     this.#question = new StatusQuestion(replication, dialect, display, open);
   }
 
@@ -53,7 +56,8 @@ export class Primary {
   async #ask(): Promise<string | undefined> {
     const askedMs = performance.now();
     try {
-      const { position, sent } = await this.#question.ask();
+      const { position, sent, writable } = await this.#question.ask();
+      if (!writable) throw this.#demoted();
       this.state = position === undefined ? "keeps none" : "answers";
       const sample = sent ?? position;
       if (sample !== undefined) this.history.add(sample, askedMs);
@@ -62,6 +66,19 @@ export class Primary {
       this.state = "down";
       throw error;
     }
+  }
+
+  /**
+   * The server was made a replica, or stands before a promotion, while its connection lived on: it does not have what is written on the next primary. The next question
+   * finds that one.
+   */
+  #demoted(): TesseraeError {
+    this.#question.forget();
+    return new TesseraeError(
+      "SERVER_READ_ONLY",
+      `The server that was the primary of ${this.#display} takes no writes any more, so nobody knows the position of what was written.`,
+      { operation: "replica position" },
+    );
   }
 
   close(): Promise<void> {

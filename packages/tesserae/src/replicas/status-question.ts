@@ -66,10 +66,15 @@ export class StatusQuestion {
       return (await withDeadline(answer, ANSWER_MS_MAX, () => new NoAnswer(this.#display))).rows;
     } catch (error) {
       // Whatever the connection still waits for, nobody waits for any more.
-      this.#database = undefined;
-      void database.close(0).catch(() => undefined);
+      if (this.#database === database) this.forget();
       throw error instanceof NoAnswer ? error : toEngineError(error, this.#dialect, {});
     }
+  }
+
+  /** The next question goes by a new connection. */
+  forget(): void {
+    void this.#database?.close(0).catch(() => undefined);
+    this.#database = undefined;
   }
 
   async close(): Promise<void> {

@@ -3,12 +3,18 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ReplicatedServers, whyUnavailable } from "@tesserae/test-support";
+import { type ReplicatedServer, type ReplicatedServers, whyUnavailable } from "@tesserae/test-support";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { addUser, type DotsFederation } from "../federation/dots-federation.ts";
 import type { TokenQuestion } from "./read-with-token.child.ts";
-import { openReplicated, REPLICATED_ENGINES, readUntil, startServers } from "./replicated-federation.ts";
+import {
+  openReplicated,
+  REPLICATED_ENGINES,
+  readUntil,
+  startServers,
+  untilAllServe,
+} from "./replicated-federation.ts";
 
 /** `TESSERAE_OWN_READS=100000` for the figure that is published. */
 const OWN_READS = Number(process.env.TESSERAE_OWN_READS ?? 2_000);
@@ -59,6 +65,12 @@ const nameAndPort = async (fed: DotsFederation, id: bigint) =>
     ])
     .where("id", "=", id)
     .executeTakeFirst();
+
+/** An address of the database on whichever of the servers takes writes. */
+function anyOf(main: unknown, { servers }: ReplicatedServers): string {
+  const url = new URL(String(main));
+  return url.href.replace(url.host, servers.map(({ port }) => `127.0.0.1:${port}`).join());
+}
 
 const PORT = { mysql: sql.raw("@@port"), postgres: sql.raw("current_setting('port')") };
 
@@ -226,5 +238,47 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
         .poll(() => nameOf(fed, ada.id).catch(String), { timeout: 10_000 })
         .toBe((await fed.main.selectFrom("users").select("name").executeTakeFirst())?.name);
     });
+
+    // PostgreSQL's demoted server is restarted, so that nobody can go on asking it.
+    test.runIf(engine === "mysql")(
+      "the position is asked of the new primary, also where the former one still answers",
+      async () => {
+        await using opened = await openReplicated(servers, 0);
+        const { config } = opened;
+        const ada = await addUser(opened.fed, "ada");
+        await servers.waitUntilCaughtUp();
+        const fed = await opened.open({
+          main: anyOf(config.main, servers),
+          replicas: [...config.replicas, String(config.main)],
+          // Nobody finds the new primary by looking around.
+          failover: { checkMs: 60_000 },
+        });
+        const [next, other] = servers.replicas as [ReplicatedServer, ReplicatedServer];
+        const readsOwn = (name: string) =>
+          fed.freshness.run(async () => {
+            await fed.main.updateTable("users").set({ name }).execute();
+            const row = await nameAndPort(fed, ada.id);
+            expect(row?.name).toBe(name);
+            return Number(row?.port);
+          });
+        await readUntil(fed, ([, second]) => second?.state === "healthy");
+        await readsOwn("before");
+        await servers.primary.demote();
+        await next.waitUntilCaughtUp();
+        await next.promote();
+        // The other replica still follows the former primary, and lacks nothing that this one has.
+        await readsOwn("after");
+        await Promise.all([servers.primary.follow(next), other.follow(next)]);
+        // The former primary is a replica like others.
+        await readUntil(fed, (replicas) =>
+          ["unfit", "healthy", "healthy"].every((state, index) => replicas[index]?.state === state),
+        );
+        let turn = 0;
+        await untilAllServe([servers.primary, other], () => readsOwn(`turn ${++turn}`), [next]);
+        await opened.fed.close();
+        await fed.close();
+        await servers.switchOver(servers.primary);
+      },
+    );
   });
 });
