@@ -1,12 +1,31 @@
-/** What is asked of a new connection before it is used: is the server new enough, does the connection go where it was said to go, and does the server have the settings that the codecs rely on? */
+/**
+ * What is asked of a new connection before it is used, in one statement: is the server new enough, does the connection go where it was said to go, does the server have the settings that
+ * the codecs rely on, and, where somebody follows the primary, does it take writes?
+ */
 import type { PoolClient } from "pg";
 import { TesseraeError } from "../../base/errors.ts";
+import type { PoolWatch } from "../contract.ts";
+import { readOnlyError } from "../failover-errors.ts";
 import { CODEC_SETTINGS, MARKER, POOLER_STARTUP, poolerFound } from "./pooler.ts";
 
 type Answer = Readonly<Record<string, unknown>>;
 
-/** One statement on a connection that nobody else has yet, outside the session's memory of statements. */
-export function ask(client: PoolClient, text: string, timeoutMs: number): Promise<Answer> {
+/** A connection that nobody else has yet, and how long it has to answer. */
+export interface NewConnection {
+  readonly client: PoolClient;
+  readonly display: string;
+  readonly timeoutMs: number;
+  readonly watch: PoolWatch | undefined;
+}
+
+/** The columns, and what is asked of every connection. */
+function questionWith(columns: readonly string[], watch: PoolWatch | undefined): string {
+  const writable = watch === undefined ? "1" : `(select status.writable from (${watch.statusSql}) as status)`;
+  return `select ${[VERSION, ...columns, `${writable} as writable`].join(", ")}`;
+}
+
+/** Outside the session's memory of statements. */
+function ask(client: PoolClient, text: string, timeoutMs: number): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const query = { text, values: [], queryMode: "extended", query_timeout: timeoutMs };
     client.query<Answer>(query, (error: Error | null | undefined, result) => {
@@ -30,38 +49,48 @@ function checkVersion(version: unknown, display: string): void {
   );
 }
 
+function checkWritable({ writable }: Answer, display: string): void {
+  if (writable !== 1) throw readOnlyError(display);
+}
+
 /**
  * Whether a connection that was opened without `pooler` goes straight to the server. POOLER_TRANSACTION where something between keeps the settings from it. "other" where something
  * between hands them on: what its connections remember nobody knows, so statements get no names.
  */
-export async function checkDirect(
-  client: PoolClient,
-  display: string,
-  timeoutMs: number,
-): Promise<"direct" | "other"> {
-  const { version, pid, marker } = await ask(
-    client,
-    `select ${VERSION}, pg_catalog.pg_backend_pid() as pid, coalesce(pg_catalog.current_setting('${MARKER}', true), '') as marker`,
-    timeoutMs,
-  );
+export async function checkDirect({
+  client,
+  display,
+  timeoutMs,
+  watch,
+}: NewConnection): Promise<"direct" | "other"> {
+  const columns = [
+    "pg_catalog.pg_backend_pid() as pid",
+    `coalesce(pg_catalog.current_setting('${MARKER}', true), '') as marker`,
+  ];
+  const answer = await ask(client, questionWith(columns, watch), timeoutMs);
+  const { version, pid, marker } = answer;
   checkVersion(version, display);
-  if (pid === (client as unknown as { readonly processID: number }).processID) return "direct";
-  if (marker === "") throw poolerFound(display, "it keeps the session's settings from the server");
-  return "other";
+  const isDirect = pid === (client as unknown as { readonly processID: number }).processID;
+  if (!isDirect && marker === "")
+    throw poolerFound(display, "it keeps the session's settings from the server");
+  checkWritable(answer, display);
+  return isDirect ? "direct" : "other";
 }
 
 /** POOLER_SETTINGS where a connection of the server that the pooler gave is not as the codecs need it. */
-export async function checkPooled(client: PoolClient, display: string, timeoutMs: number): Promise<void> {
+export async function checkPooled({ client, display, timeoutMs, watch }: NewConnection): Promise<void> {
   const wanted = { ...POOLER_STARTUP, ...CODEC_SETTINGS };
   const names = Object.keys(wanted);
   const settings = names.map((name) => `pg_catalog.current_setting('${name}') as "${name}"`);
-  const text = `select ${[VERSION, ...settings].join(", ")}`;
-  const answer = await ask(client, text, timeoutMs).catch((error: Error) => {
+  const answer = await ask(client, questionWith(settings, watch), timeoutMs).catch((error: Error) => {
     throw error.message === READ_TIMEOUT ? poolerBusy(display, timeoutMs, error) : error;
   });
   checkVersion(answer["version"], display);
   const wrong = names.filter((name) => !fits(name, String(answer[name]), wanted[name] as string));
-  if (wrong.length === 0) return;
+  if (wrong.length === 0) {
+    checkWritable(answer, display);
+    return;
+  }
   const found = wrong.map((name) => `${name} is ${answer[name]}`).join(", ");
   const tracked = wrong.filter((name) => name in POOLER_STARTUP);
   const remedy =

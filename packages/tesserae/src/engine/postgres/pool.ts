@@ -17,10 +17,9 @@ import type {
   PoolWatch,
   Statement,
 } from "../contract.ts";
-import { readOnlyError } from "../failover-errors.ts";
 import { engineResult, readerOf } from "./codecs.ts";
 import { PostgresConnection } from "./connection.ts";
-import { ask, checkDirect, checkPooled } from "./connection-check.ts";
+import { checkDirect, checkPooled } from "./connection-check.ts";
 import { loadDriver } from "./driver.ts";
 import { closedError, connectError, isLimit } from "./errors.ts";
 import type { DriverConfig } from "./options.ts";
@@ -181,16 +180,14 @@ export class PostgresDatabase implements Database {
     return pool;
   }
 
-  /** Before a new connection is used: does it go where it was said to go? */
+  /** Before a new connection is used: does it go where it was said to go, and where it was needed? */
   async #check(client: PoolClient): Promise<void> {
     const { display } = this.engine.address;
     const { acquireTimeoutMs, connectTimeoutMs } = this.#options;
-    if (this.#pooler !== undefined) await checkPooled(client, display, acquireTimeoutMs);
-    else if ((await checkDirect(client, display, connectTimeoutMs)) === "other")
+    const connection = { client, display, watch: this.#watch };
+    if (this.#pooler !== undefined) await checkPooled({ ...connection, timeoutMs: acquireTimeoutMs });
+    else if ((await checkDirect({ ...connection, timeoutMs: connectTimeoutMs })) === "other")
       this.#sessions.get(client)?.leaveNames();
-    if (this.#watch === undefined) return;
-    const { writable } = await ask(client, this.#watch.statusSql, connectTimeoutMs);
-    if (writable !== 1) throw readOnlyError(display);
   }
 
   /** Back to the pool, without an open transaction. Idempotent. */

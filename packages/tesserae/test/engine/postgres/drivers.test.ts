@@ -3,9 +3,13 @@ import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { freshDatabases, runAsAdmin, sharedServer, whyUnavailable } from "@tesserae/test-support";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import pg from "pg";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Database, POOL_DEFAULTS, type Statement } from "../../../src/engine/contract.ts";
+import { postgresDialect } from "../../../src/engine/postgres/dialect.ts";
 import { type PostgresOptions, postgres } from "../../../src/engine/postgres/engine.ts";
+import { readSettings } from "../../../src/engine/postgres/options.ts";
+import { PostgresDatabase } from "../../../src/engine/postgres/pool.ts";
 
 const why = whyUnavailable("postgres");
 const suite = why === undefined ? describe : describe.skip;
@@ -102,6 +106,22 @@ suite(`The drivers of PostgreSQL${why === undefined ? "" : ` (left out: ${why})`
   });
 
   describe("connections", () => {
+    test("that are new are asked one question", async () => {
+      const watch = { statusSql: postgresDialect.replication?.statusSql as string, suspect: () => {} };
+      const { client } = readSettings(url);
+      const { hostname: host, port } = new URL(url);
+      const config = { ...client, host, port: Number(port) };
+      const database = new PostgresDatabase(postgres(url), config, POOL_DEFAULTS, watch);
+      opened.push(database);
+      const queries = vi.spyOn(pg.Client.prototype, "query");
+      try {
+        (await database.acquire()).release();
+        expect(queries).toHaveBeenCalledTimes(1);
+      } finally {
+        queries.mockRestore();
+      }
+    });
+
     test("that the server has no room for are waited for while others are in use", async () => {
       const name = new URL(url).pathname.slice(1);
       const address = await sharedServer("postgres");
