@@ -229,6 +229,11 @@ export interface EngineReplication {
   readonly statusSql: string;
   /** Whether everything at `wanted` is in `position`. False where one of the two is no position of this engine. */
   covers(position: string, wanted: string): boolean;
+  /**
+   * Whether a replica at `position` has what a primary at `primary` has not, so that the two have parted and the one can never follow the other, however far it seems
+   * to be. False where positions that have parted do not cover each other anyway.
+   */
+  hasParted(position: string, primary: string): boolean;
 }
 
 /** The pure part of an engine: text, types and classification. No connection is needed for any of it. */

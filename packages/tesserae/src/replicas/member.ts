@@ -1,7 +1,7 @@
 /** One server of a set of replicas: its state, judged from what it says of itself and from the errors that reads meet there. */
 import type { TesseraeError } from "../base/errors.ts";
 import type { Engine, PoolOptions } from "../engine/contract.ts";
-import type { Primary } from "./primary.ts";
+import type { Follower, Primary } from "./primary.ts";
 import { NoAnswer, type ReplicationStatus, StatusQuestion } from "./status-question.ts";
 import { Term } from "./term.ts";
 
@@ -24,7 +24,7 @@ export interface MemberOptions {
   readonly maxLagMs: number;
 }
 
-export class ReplicaMember {
+export class ReplicaMember implements Follower {
   readonly name: string;
   readonly engine: Engine;
   state: ReplicaState = "unasked";
@@ -42,6 +42,8 @@ export class ReplicaMember {
   #closed = false;
   /** By what it said last. */
   #isReplica = false;
+  /** Where it has what its primary lacks; for as long as the term. */
+  #parted: Term | undefined;
   /** Its control tables say the same as its primary's. */
   #isCopy = false;
 
@@ -54,6 +56,18 @@ export class ReplicaMember {
     this.#question = new StatusQuestion(primary.replication, dialect, address.display, () =>
       engine.open({ ...pool, connectionsMax: 1 }),
     );
+    primary.follow(this);
+  }
+
+  heardBefore(): (position: string) => void {
+    const { term } = this;
+    const known = term?.position;
+    return (position) => {
+      if (term === undefined || known === undefined) return;
+      if (!this.#options.primary.replication.hasParted(known, position)) return;
+      this.#parted = term;
+      this.judge();
+    };
   }
 
   get isHealthy(): boolean {
@@ -137,6 +151,13 @@ export class ReplicaMember {
     const { primary, maxLagMs } = this.#options;
     // What it had applied when it was a replica says nothing of one that was promoted.
     if (!this.#isReplica || this.term === undefined || this.term.ended) return;
+    if (this.#parted === this.term) {
+      this.#leaveOut(
+        "unfit",
+        "It has what its primary lacks, so it cannot follow it: a server that was behind it was promoted, or an older state restored. Set it up anew from its primary.",
+      );
+      return;
+    }
     if (primary.state === "keeps none") {
       this.#leaveOut("unfit", "The primary keeps no position, so nobody can tell how far behind it is.");
       return;

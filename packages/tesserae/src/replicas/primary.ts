@@ -11,6 +11,12 @@ export type PrimaryName = "main" | `${number}`;
 /** `unasked`; `answers`; `down`: it did not answer when it was asked last; `keeps none`: it answers, and has no position. */
 export type PrimaryState = "unasked" | "answers" | "down" | "keeps none";
 
+/** A server that applies this primary's log. */
+export interface Follower {
+  /** Called when a question begins, with what to do with its answer. */
+  heardBefore(): (position: string) => void;
+}
+
 export class Primary {
   readonly name: PrimaryName;
   readonly replication: EngineReplication;
@@ -20,6 +26,7 @@ export class Primary {
   readonly #display: string;
   readonly #question: StatusQuestion;
   #identity: string | undefined;
+  readonly #followers = new Set<Follower>();
   readonly #answers = new FreshAnswers<string | undefined>();
 
   /** `open` gives a pool of one connection. */
@@ -46,6 +53,11 @@ export class Primary {
     return this.#answers.ask("position", () => this.#ask());
   }
 
+  /** Who hears each answer: what it had applied before the question is in the answer, or in no log that will ever reach it. */
+  follow(follower: Follower): void {
+    this.#followers.add(follower);
+  }
+
   /** Whose database it is; undefined where it does not say, or does not answer. */
   async identity(): Promise<string | undefined> {
     if (this.#identity === undefined && this.state === "answers")
@@ -55,12 +67,14 @@ export class Primary {
 
   async #ask(): Promise<string | undefined> {
     const askedMs = performance.now();
+    const hear = [...this.#followers].map((follower) => follower.heardBefore());
     try {
       const { position, sent, writable } = await this.#question.ask();
       if (!writable) throw this.#demoted();
       this.state = position === undefined ? "keeps none" : "answers";
       const sample = sent ?? position;
       if (sample !== undefined) this.history.add(sample, askedMs);
+      if (position !== undefined) for (const compare of hear) compare(position);
       return position;
     } catch (error) {
       this.state = "down";

@@ -13,6 +13,7 @@ describe("positions of MariaDB", () => {
     ["0-1-1703", "0-1-1704", false],
     ["0-1-10", "0-1-9", true],
     ["0-2-1704", "0-1-1703", true],
+    ["0-2-1704", "0-1-1704", false],
     ["0-1-1704,1-3-20", "0-1-1704", true],
     ["0-1-1704", "0-1-1704,1-3-20", false],
     ["1-3-20,0-1-1704", "0-1-1704,1-3-20", true],
@@ -26,6 +27,24 @@ describe("positions of MariaDB", () => {
   ])("%s covers %s: %s", (position, wanted, covers) => {
     expect(mysqlReplication.covers(position, wanted)).toBe(covers);
   });
+});
+
+test.each([
+  ["0-1-5", "0-1-5", false],
+  ["0-1-4", "0-2-5", false],
+  ["0-1-6", "0-2-5", true],
+  ["0-1-5", "0-2-5", true],
+  // Of a replica with two primaries.
+  ["0-1-5,7-7-100", "0-1-5", false],
+  [`${A}:1-6`, `${A}:1-5`, false],
+])("of MariaDB and MySQL, who is at %s has parted from a primary at %s: %s", (position, primary, parted) => {
+  expect(mysqlReplication.hasParted(position, primary)).toBe(parted);
+});
+
+test("of PostgreSQL, who is ahead of the primary has parted from it", () => {
+  expect(postgresReplication.hasParted("0/11", "0/10")).toBe(true);
+  expect(postgresReplication.hasParted("0/10", "0/10")).toBe(false);
+  expect(postgresReplication.hasParted("", "0/10")).toBe(false);
 });
 
 describe("positions of MySQL", () => {

@@ -3,7 +3,13 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ReplicatedServer, type ReplicatedServers, whyUnavailable } from "@tesserae/test-support";
+import {
+  queryAsAdmin,
+  type ReplicatedServer,
+  type ReplicatedServers,
+  runAsAdmin,
+  whyUnavailable,
+} from "@tesserae/test-support";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { addUser, type DotsFederation } from "../federation/dots-federation.ts";
@@ -70,6 +76,22 @@ const nameAndPort = async (fed: DotsFederation, id: bigint) =>
 function anyOf(main: unknown, { servers }: ReplicatedServers): string {
   const url = new URL(String(main));
   return url.href.replace(url.host, servers.map(({ port }) => `127.0.0.1:${port}`).join());
+}
+
+/** Lets a replica get nothing more of its primary's log. */
+async function receiveNoMore(replica: ReplicatedServer): Promise<void> {
+  if (replica.engine === "mysql") {
+    await runAsAdmin(replica, ["stop slave io_thread"]);
+    return;
+  }
+  await runAsAdmin(replica, [
+    "alter system set primary_conninfo = 'host=127.0.0.1 port=1'",
+    "select pg_reload_conf()",
+  ]);
+  const receives = "select count(*) as n from pg_stat_wal_receiver where status = 'streaming'";
+  await expect
+    .poll(async () => Number((await queryAsAdmin(replica, receives))[0]?.["n"]), { timeout: 10_000 })
+    .toBe(0);
 }
 
 const PORT = { mysql: sql.raw("@@port"), postgres: sql.raw("current_setting('port')") };
@@ -280,5 +302,37 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
         await servers.switchOver(servers.primary);
       },
     );
+
+    // Last, for afterwards two of the servers have parted.
+    test("who has applied what the promoted server lacks does not answer for what is written there", {
+      timeout: 60_000,
+    }, async () => {
+      await using opened = await openReplicated(servers, 0);
+      const ada = await addUser(opened.fed, "ada");
+      await servers.waitUntilCaughtUp();
+      const fed = await opened.open({
+        main: anyOf(opened.config.main, servers),
+        failover: { waitMs: 20_000, checkMs: 100 },
+      });
+      await readUntil(fed, (replicas) => replicas.every(({ state }) => state === "healthy"));
+      const [next, other] = servers.replicas as [ReplicatedServer, ReplicatedServer];
+      await receiveNoMore(next);
+      const rename = (name: string) => fed.main.updateTable("users").set({ name }).execute();
+      // More than the promotion itself writes.
+      for (let i = 0; i < 60; i++) await rename(`lost ${i} ${"x".repeat(40)}`);
+      await other.waitUntilCaughtUp();
+      await fed.probe();
+      await servers.primary.kill();
+      await next.promote();
+      for (let i = 0; i < 4; i++)
+        await fed.freshness.run(async () => {
+          await rename(`new ${i}`);
+          for (let j = 0; j < 3; j++) expect(await nameOf(fed, ada.id)).toBe(`new ${i}`);
+        });
+      expect(fed.status().replicas).toMatchObject([
+        { state: "unfit", reason: expect.stringMatching(/takes writes/) },
+        { state: "unfit", reason: expect.stringMatching(/has what its primary lacks/) },
+      ]);
+    });
   });
 });

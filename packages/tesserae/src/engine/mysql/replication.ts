@@ -16,22 +16,45 @@ export const mysqlReplication: EngineReplication = Object.freeze({
     if (reached === "" || asked === "") return false;
     return asked.includes(":") ? coversIntervals(reached, asked) : coversDomains(reached, asked);
   },
+  hasParted(position: string, primary: string) {
+    // MySQL's sets name each transaction with the server that wrote it; one that a replica has for itself is no harm.
+    const reached = domainsOf(position);
+    const written = domainsOf(primary);
+    if (reached === undefined || written === undefined) return false;
+    // A domain that the primary does not have is another primary's, of a replica with several.
+    return [...reached].some(([domain, gtid]) => {
+      const newest = written.get(domain);
+      return newest !== undefined && gtid.number >= newest.number && !isSame(gtid, newest);
+    });
+  },
 });
 
 function coversDomains(reached: string, asked: string): boolean {
   const last = domainsOf(reached);
   const wanted = domainsOf(asked);
   if (last === undefined || wanted === undefined) return false;
-  return [...wanted].every(([domain, number]) => (last.get(domain) ?? -1n) >= number);
+  return [...wanted].every(([domain, gtid]) => {
+    const reachedThere = last.get(domain);
+    if (reachedThere === undefined) return false;
+    // Two servers give the same number when both took themselves for the primary.
+    return reachedThere.number > gtid.number || isSame(reachedThere, gtid);
+  });
 }
 
-/** The number of the last transaction of each domain. */
-function domainsOf(position: string): Map<string, bigint> | undefined {
-  const domains = new Map<string, bigint>();
+interface Gtid {
+  readonly server: string;
+  readonly number: bigint;
+}
+
+const isSame = (one: Gtid, other: Gtid) => one.number === other.number && one.server === other.server;
+
+/** The last transaction of each domain. */
+function domainsOf(position: string): Map<string, Gtid> | undefined {
+  const domains = new Map<string, Gtid>();
   for (const gtid of position.split(",")) {
-    const parts = /^(\d+)-\d+-(\d+)$/.exec(gtid);
+    const parts = /^(\d+)-(\d+)-(\d+)$/.exec(gtid);
     if (parts === null) return undefined;
-    domains.set(parts[1] as string, BigInt(parts[2] as string));
+    domains.set(parts[1] as string, { server: parts[2] as string, number: BigInt(parts[3] as string) });
   }
   return domains;
 }

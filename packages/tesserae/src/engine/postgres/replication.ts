@@ -21,6 +21,11 @@ export const postgresReplication: EngineReplication = Object.freeze({
     const asked = numberOf(wanted);
     return reached !== undefined && asked !== undefined && reached >= asked;
   },
+  hasParted(position: string, primary: string) {
+    const reached = numberOf(position);
+    const written = numberOf(primary);
+    return reached !== undefined && written !== undefined && reached > written;
+  },
 });
 
 function numberOf(lsn: string): bigint | undefined {
