@@ -19,6 +19,7 @@ import {
   REPLICATED_ENGINES,
   readUntil,
   startServers,
+  statesOf,
   untilAllServe,
 } from "./replicated-federation.ts";
 
@@ -199,6 +200,33 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
         expect(await fed.freshness.run(() => nameOf(fed, ada.id))).toBe("ada");
       } finally {
         for (const replica of servers.replicas) await replica.startReplication();
+      }
+    });
+
+    test.runIf(engine === "mysql")("what a replica logs for itself is not taken as applied", async () => {
+      await using opened = await openReplicated(servers, 0);
+      const { fed, config } = opened;
+      const ada = await addUser(fed, "ada");
+      await servers.waitUntilCaughtUp();
+      await readUntil(fed, (replicas) => replicas.every(({ state }) => state === "healthy"));
+      const database = new URL(String(config.main)).pathname.slice(1);
+      const onReplicas = (...statements: string[]) =>
+        Promise.all(servers.replicas.map((replica) => runAsAdmin(replica, statements)));
+      // Else it would refuse to apply what has a number that it has given itself.
+      await onReplicas("set global gtid_strict_mode = 0", "stop slave sql_thread");
+      await onReplicas(`analyze table \`${database}\`.users`);
+      try {
+        await fed.freshness.run(async () => {
+          await fed.main.updateTable("users").set({ name: "eve" }).where("id", "=", ada.id).execute();
+          expect(await nameOf(fed, ada.id)).toBe("eve");
+        });
+        // Nor does it make them other servers than those which follow the primary.
+        await fed.probe();
+        expect(statesOf(fed)).toEqual(["healthy", "healthy"]);
+      } finally {
+        await onReplicas("start slave sql_thread");
+        await servers.waitUntilCaughtUp();
+        await onReplicas("set global gtid_strict_mode = 1");
       }
     });
 
