@@ -189,6 +189,10 @@ const catalogue = {
     retryable: false,
     summary: "A statement other than a plain select was sent to a replica.",
   },
+  REPLICA_WITHOUT_KEY: {
+    retryable: true,
+    summary: "A key joined a transaction on a replica that does not have its rows yet.",
+  },
   RESIDENCE_CONFLICT: {
     retryable: false,
     summary:
@@ -331,6 +335,10 @@ const catalogue = {
   TICKET_SERVER_IDENTITY: {
     retryable: false,
     summary: "A database is not the ticket server that the configuration says it is.",
+  },
+  TICKET_SET_BEHIND: {
+    retryable: false,
+    summary: "Main knows an older set of ticket servers than the servers do: main was restored.",
   },
   TICKET_STEP: {
     retryable: false,

@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { FederationConfig } from "../configuration.ts";
 import { federate } from "../federation.ts";
 import type { TicketStatus } from "../tickets/federation-tickets.ts";
+import type { GrowthResult } from "../tickets/ticket-growth.ts";
 import { onFederation, optionsOf, wholeNumber } from "./command-context.ts";
 import { loadConfig } from "./config-file.ts";
 import { EXIT, print, table } from "./output.ts";
@@ -53,9 +54,16 @@ function addChanges(tickets: Command): void {
     .action(async (options: { without?: string[] }, command: Command) => {
       await onFederation(command, async (federation) => {
         const result = await federation.tickets.grow({ without: options.without ?? [] });
-        print(optionsOf(command).json === true, result, () => [
-          `${result.servers} ticket ${result.servers === 1 ? "server gives" : "servers give"} the ids${result.changed ? "" : ", as before"} (set ${result.generation})`,
-        ]);
+        print(optionsOf(command).json === true, result, () => [inForce(result)]);
+      });
+    });
+  tickets
+    .command("recover")
+    .description("tell main again which ticket servers give the ids, after main was restored")
+    .action(async (_options: unknown, command: Command) => {
+      await onFederation(command, async (federation) => {
+        const result = await federation.tickets.recover();
+        print(optionsOf(command).json === true, result, () => [inForce(result)]);
       });
     });
   tickets
@@ -70,6 +78,12 @@ function addChanges(tickets: Command): void {
         );
       });
     });
+}
+
+function inForce({ generation, servers, changed }: GrowthResult): string {
+  const before = changed ? "" : ", as before";
+  if (generation === 0) return `main gives the ids${before} (set 0)`;
+  return `${servers} ticket ${servers === 1 ? "server gives" : "servers give"} the ids${before} (set ${generation})`;
 }
 
 /** A process of the application leases blocks; a command leases what it prints and no more. */

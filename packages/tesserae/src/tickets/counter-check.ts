@@ -26,14 +26,13 @@ export async function findCounterBehind(
   sequence: TicketSequence,
   ids: IdsInUse,
   checked: readonly CheckedCounter[],
-  unread: string[] = [],
+  unread: string[],
 ): Promise<CounterFinding | undefined> {
   const highest = await ids.highest(sequence.name);
   unread.push(...highest.unread);
-  if (highest.id === undefined) return undefined;
   for (const counter of checked) {
     try {
-      const finding = await compare(sequence, ids, counter, highest.id);
+      const finding = await compareCounter(sequence, ids, counter, highest.id, unread);
       if (finding !== undefined) return finding;
     } catch (error) {
       unread.push(`${counter.address}: ${error instanceof Error ? error.message : String(error)}`);
@@ -42,16 +41,20 @@ export async function findCounterBehind(
   return undefined;
 }
 
-async function compare(
+/** `highest`: the highest id in use, which was read before. */
+export async function compareCounter(
   sequence: TicketSequence,
   ids: IdsInUse,
   counter: CheckedCounter,
-  highest: bigint,
+  highest: bigint | undefined,
+  unread: string[],
 ): Promise<CounterFinding | undefined> {
+  if (highest === undefined) return undefined;
   const nextId = await nextIdOf(sequence, counter);
   if (nextId === undefined || nextId > highest) return undefined;
   const range = { from: nextId, upTo: highest, step: BigInt(counter.place.step) };
   const own = await ids.highest(sequence.name, range);
+  unread.push(...own.unread);
   if (own.id === undefined) return undefined;
   // It may have been given, and used, only just now.
   const now = await nextIdOf(sequence, counter);

@@ -68,6 +68,32 @@ export function openCounters(
   });
 }
 
+/** Lifts the counters of a server that counts in a set to the floors, where they are below; stopped ones stay stopped. */
+export function liftCounters(
+  counters: CounterTable,
+  place: CounterPlace,
+  floors: readonly CounterRow[],
+): Promise<void> {
+  return counters.store.transaction(async (transaction) => {
+    const { state, generation } = await counters.lockState(transaction);
+    // What a lost growth had closed is opened by its turning back.
+    if (generation !== place.generation) throw closedMeanwhile();
+    const own = new Map((await counters.readRows(transaction)).map((row) => [row.name, row]));
+    for (const { name, closedId } of floors) {
+      const row = own.get(name);
+      const nextId = firstFrom(closedId ?? 1n, place);
+      if (row === undefined) {
+        await counters.insertRow(transaction, name, nextId, place);
+        if (state === "closed") await counters.closeRow(transaction, name, nextId, generation);
+      } else if ((row.closedId ?? row.nextId) < nextId) {
+        if (isStopped(row)) await counters.stopRow(transaction, name, nextId, place);
+        else if (row.generation < 0n) await counters.closeRow(transaction, name, nextId, generation);
+        else await counters.writeRow(transaction, name, nextId, place);
+      }
+    }
+  });
+}
+
 /** Opens what was closed for the growth to `next`, as it was, and lets that growth close it no more. */
 export function reopenCounters(
   counters: CounterTable,

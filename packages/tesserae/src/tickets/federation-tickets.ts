@@ -1,10 +1,11 @@
 /** `fed.tickets`: ids, and what an operator does about where they come from. */
-import { TesseraeError } from "../base/errors.ts";
+import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import { counterBehind, findCounterBehind } from "./counter-check.ts";
 import { raiseCounter } from "./counter-states.ts";
 import { type CounterPlace, type CounterTable, isStopped } from "./counter-table.ts";
 import type { IdsInUse } from "./ids-in-use.ts";
 import type { NamedSequence } from "./sequences.ts";
+import { recoverSet } from "./set-recovery.ts";
 import {
   findingOf,
   growing,
@@ -192,6 +193,15 @@ export class FederationTickets extends Tickets {
     return { sequence, servers };
   }
 
+  /**
+   * Tells main again which ticket servers give the ids, after main was restored from before they did, or lost its last writes in a failover (TICKET_SET_BEHIND). The
+   * servers say it: all of the newest set must be configured and answer. Changes nothing where main knows it.
+   */
+  async recover(): Promise<GrowthResult> {
+    this.#beforeChange("tickets.recover");
+    return recoverSet({ ...this.#cluster, sequences: this.#sequences });
+  }
+
   override async close(): Promise<void> {
     this.#cluster.servers.stop();
     await super.close();
@@ -202,16 +212,22 @@ export class FederationTickets extends Tickets {
   /** Every server of the set: one that is down, or not configured, would stay behind. */
   async #counted(known: KnownSet): Promise<Counted[]> {
     const { members } = this.#cluster;
-    if (known.set.generation === 0)
-      return [{ address: members.mainAddress, counters: members.main, place: MAIN_PLACE }];
-    const counted: Counted[] = [];
+    const isMain = known.set.generation === 0;
+    const counted: Counted[] = isMain
+      ? [{ address: members.mainAddress, counters: members.main, place: MAIN_PLACE }]
+      : [];
     for (const server of members.servers) {
-      const place = await members.placeOf(server, known);
+      const place = await members.placeOf(server, known).catch((error: unknown) => {
+        // Main gives the ids without them, unless one knows better.
+        if (!isMain || (isTesseraeError(error) && error.code.startsWith("TICKET"))) throw error;
+        return undefined;
+      });
+      if (place === undefined) continue;
       if (place.kind === "member")
         counted.push({ address: server.address, counters: server.commanded, place: place.place });
     }
     const missing = known.set.servers.length - counted.length;
-    if (missing > 0) throw notNamed(missing, known);
+    if (!isMain && missing > 0) throw notNamed(missing, known);
     return counted;
   }
 

@@ -5,7 +5,7 @@
 import { TesseraeError } from "../base/errors.ts";
 import type { Database, Engine, PoolOptions } from "../engine/contract.ts";
 import { ControlStore } from "../engine/control-store.ts";
-import { COUNTERS_OF_MAIN, type CounterPlace, CounterTable } from "./counter-table.ts";
+import { COUNTERS_OF_MAIN, type CounterPlace, type CounterState, CounterTable } from "./counter-table.ts";
 import type { ServerIdentity } from "./ticket-server.ts";
 import { GivenIds, TicketServer } from "./ticket-server.ts";
 import { setInForce, type TicketSet, type TicketSetRecord, TicketSetRow } from "./ticket-set.ts";
@@ -30,6 +30,8 @@ export interface KnownSet {
   readonly installation: string | undefined;
   /** What has been found out. A server that is not in it has not answered yet. */
   readonly places: Map<TicketServer, ServerPlace>;
+  /** In which of its lives each said so; see `TicketServer.life`. */
+  readonly lives: Map<TicketServer, number>;
 }
 
 /** `behind`: a member that says of itself that it counts for an older set. `outside`: a ticket server of this installation that the set does not have, or one that is none yet. */
@@ -69,16 +71,18 @@ export class TicketMembers {
 
   async read(): Promise<KnownSet> {
     const { record, installation } = await this.setRow.read();
-    return { record, installation, set: setInForce(record), places: new Map() };
+    return { record, installation, set: setInForce(record), places: new Map(), lives: new Map() };
   }
 
   /** What a server is in the set; asked of it once. Raises what makes it unfit to be asked for ids. */
   async placeOf(server: TicketServer, known: KnownSet): Promise<ServerPlace> {
     const asked = known.places.get(server);
     if (asked !== undefined) return asked;
+    const life = server.life();
     const place = placeIn(known, server.address, await server.identify());
     if (place.kind === "member") this.#refuseTwin(server, place.id, known);
     known.places.set(server, place);
+    known.lives.set(server, life);
     return place;
   }
 
@@ -107,12 +111,14 @@ export function placeIn(
       "TICKET_SERVER_IDENTITY",
       `${address} is a ticket server of another installation (${identity.installation}). Correct the configuration.`,
     );
+  // Main names a set before any of its servers counts for it.
+  if (state.generation > set.generation) throw mainBehind(address, state, set.generation);
   const index = set.servers.indexOf(id);
   if (index < 0) {
     if (state.state === "open")
       throw misplaced(
         "TICKET_SERVER_IDENTITY",
-        `${address} counts as server ${state.offset} of ${state.step} in set ${state.generation}, of which main knows nothing: main has set ${set.generation}. One of the two was restored from an older state.`,
+        `${address} counts as server ${state.offset} of ${state.step} in set ${state.generation}, and is none of the servers of set ${set.generation}, which is in force: it was restored from before it left. Take it out of the tickets block; to take it into the set again, empty its database first and run "tesserae tickets grow".`,
       );
     return { kind: "outside", id };
   }
@@ -139,6 +145,19 @@ export function restoredServer(address: string): TesseraeError {
   return misplaced(
     "TICKET_COUNTER_BEHIND",
     `${address} counts for a set of ticket servers that was replaced since: it was restored from an older state. Its counters give nothing until each sequence is raised above every id that was ever given: "tesserae tickets raise SEQUENCE", or fed.tickets.raise(sequence, { above }).`,
+  );
+}
+
+/** Main draws the number of a set before anybody counts for it: so main has lost what it said. */
+function mainBehind(
+  address: string,
+  { offset, step, generation }: CounterState,
+  known: number,
+): TesseraeError {
+  return new TesseraeError(
+    "TICKET_SET_BEHIND",
+    `${address} counts as server ${offset} of ${step} in set ${generation}, and main knows of sets up to ${known} only: main was restored from an older state, or lost its last writes in a failover. Nothing is leased by a set that is out of force. Name all servers of set ${generation} in the tickets block and run "tesserae tickets recover", or await fed.tickets.recover(): main then knows the set again.`,
+    { cluster: "tickets" },
   );
 }
 

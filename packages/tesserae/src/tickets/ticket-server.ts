@@ -54,6 +54,8 @@ export class TicketServer {
   readonly #timeoutMs: number;
   readonly #sequenceHealth = new Map<string, ServerHealth>();
   #probing: Promise<void> | undefined;
+  #life = 0;
+  #connected = false;
 
   constructor(engine: Engine, { pool, connectionsMax, timeoutMs, checkVersion }: TicketServerOptions) {
     this.engine = engine;
@@ -82,6 +84,23 @@ export class TicketServer {
     return this.engine.address.display;
   }
 
+  /**
+   * Rises whenever what answers now may not be what answered before: the server failed, a connection to it was lost, or all were closed. It may have been
+   * restored meanwhile.
+   */
+  life(): number {
+    const connected = this.database.stats.open > 0;
+    if (this.#connected && !connected) this.#life += 1;
+    this.#connected = connected;
+    return this.#life;
+  }
+
+  /** It is left out for a while. */
+  failed(error: Error): void {
+    this.#life += 1;
+    this.health.failed(error);
+  }
+
   /** Of a sequence alone: the server serves the others. */
   healthOf(sequence: string): ServerHealth {
     let health = this.#sequenceHealth.get(sequence);
@@ -108,20 +127,24 @@ export class TicketServer {
 
   /** Leases, and refuses what cannot be: ids of another server, or ids that this server has given before. */
   async lease(sequence: TicketSequence, count: number, place: CounterPlace): Promise<TicketBlock | NoLease> {
-    const begun = performance.now();
-    for (let attempt = 1; ; attempt++) {
-      const floor = this.#given.of(sequence.name, place);
-      try {
-        const answer =
-          (await this.counters.lease(sequence, count, place)) ??
-          (await this.counters.leaseSlowly(sequence, count, place, true));
-        if (typeof answer !== "string") await this.#given.note(sequence.name, answer, place, floor);
-        return answer;
-      } catch (error) {
-        const quick = performance.now() - begun < this.#timeoutMs / 2;
-        if (attempt === ATTEMPTS_MAX || !quick || !mayBeSentAgain(error)) throw error;
-      }
+    const floor = this.#given.of(sequence.name, place);
+    try {
+      const answer =
+        (await this.counters.lease(sequence, count, place)) ??
+        (await this.counters.leaseSlowly(sequence, count, place, true));
+      if (typeof answer !== "string") await this.#given.note(sequence.name, answer, place, floor);
+      this.#connected = true;
+      return answer;
+    } catch (error) {
+      if (isTesseraeError(error, "CONNECTION_LOST")) this.#life += 1;
+      throw error;
     }
+  }
+
+  /** Whether a lease that failed is sent again at once: after a restart every connection is dead, and the server is not. */
+  maySendAgain(error: unknown, attempt: number, begun: number): boolean {
+    const quick = performance.now() - begun < this.#timeoutMs / 2;
+    return attempt < ATTEMPTS_MAX && quick && mayBeSentAgain(error);
   }
 
   /** Finds out, beside everything else, whether a server that was left out takes writes again. */
@@ -130,7 +153,7 @@ export class TicketServer {
       .probe(sequence)
       .then(
         () => this.health.answered(),
-        (error: unknown) => this.health.failed(error as Error),
+        (error: unknown) => this.failed(error as Error),
       )
       .finally(() => {
         this.#probing = undefined;

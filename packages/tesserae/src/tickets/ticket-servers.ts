@@ -8,19 +8,14 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isTesseraeError, TesseraeError } from "../base/errors.ts";
-import { counterBehind, findCounterBehind } from "./counter-check.ts";
+import { CounterChecks, type LeasedCounter } from "./counter-checks.ts";
 import type { CounterPlace, NoLease } from "./counter-table.ts";
+import { CurrentSet } from "./current-set.ts";
 import type { IdsInUse } from "./ids-in-use.ts";
 import type { TicketGrowth } from "./ticket-growth.ts";
-import { type KnownSet, restoredServer, type ServerPlace, type TicketMembers } from "./ticket-members.ts";
+import type { KnownSet, TicketMembers } from "./ticket-members.ts";
 import type { TicketServer } from "./ticket-server.ts";
-import {
-  exhausted,
-  movedAway,
-  type TicketBlock,
-  type TicketSequence,
-  type TicketSource,
-} from "./ticket-source.ts";
+import { exhausted, type TicketBlock, type TicketSequence, type TicketSource } from "./ticket-source.ts";
 
 /** How long a lease waits for a growth that is under way. */
 const GROWTH_WAIT_MS = 15_000;
@@ -44,11 +39,8 @@ export interface TicketServersOptions {
 export class TicketServers implements TicketSource {
   readonly #options: TicketServersOptions;
   readonly #patienceMs: number;
-  readonly #checked = new Map<string, Promise<void>>();
-  #known: Promise<KnownSet> | undefined;
-  /** What `#known` gave last. */
-  #current: KnownSet | undefined;
-  #begun = false;
+  readonly #current: CurrentSet;
+  readonly #checks: CounterChecks;
   #turn = 0;
   #stopped = false;
   #resuming: Promise<void> | undefined;
@@ -56,24 +48,27 @@ export class TicketServers implements TicketSource {
 
   constructor(options: TicketServersOptions) {
     this.#options = options;
+    this.#checks = new CounterChecks(options.idsInUse);
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
+    this.#current = new CurrentSet(options.members, this.#patienceMs);
   }
 
   async lease(sequence: TicketSequence, count: number): Promise<TicketBlock> {
     const begun = performance.now();
     for (let waitMs = 5; ; waitMs = Math.min(POLL_MS_MAX, waitMs * 2)) {
-      const known = await this.#set();
-      await this.#check(sequence, known);
+      const known = await this.#current.get();
+      await this.#checks.begin(sequence, () => this.#counters(known));
       const answer =
         known.set.generation === 0
           ? await this.#leaseFromMain(sequence, count)
           : await this.#leaseFromServers(sequence, count, known);
       if (answer === "exhausted") throw exhausted(sequence);
       if (answer !== "moved") return answer;
-      this.#forget(known);
+      this.#current.forget(known);
       const waited = performance.now() - begun;
       if (waited > GROWTH_WAIT_MS || this.#stopped) throw underWay(waited);
-      if (waited > this.#patienceMs) await this.#takeUpGrowth();
+      if (waited > this.#patienceMs)
+        await Promise.race([this.#takeUpGrowth(), sleep(GROWTH_WAIT_MS - waited, undefined, { ref: false })]);
       await sleep(waitMs * (0.5 + Math.random() / 2));
     }
   }
@@ -85,102 +80,27 @@ export class TicketServers implements TicketSource {
 
   /** Waits for what runs beside the leases. */
   async close(): Promise<void> {
+    await this.#checks.close();
     await this.#resuming;
   }
 
-  #set(): Promise<KnownSet> {
-    if (this.#known === undefined) {
-      const known = this.#read();
-      this.#known = known;
-      known.catch(() => {
-        if (this.#known === known) this.#known = undefined;
-      });
-    }
-    return this.#known;
-  }
-
-  /** Main is asked again. Somebody else may have done so already. */
-  #forget(known: KnownSet): void {
-    if (this.#current === known) this.#known = undefined;
-  }
-
-  async #read(): Promise<KnownSet> {
-    const { members } = this.#options;
-    const known = await members.read();
-    if (known.set.generation > 0) {
-      const silent = await this.#identifyAll(known);
-      this.#refuseIncomplete(known, silent);
-    }
-    this.#begun = true;
-    this.#current = known;
-    return known;
-  }
-
-  /** Asks every server who it is. What is wrong with the configuration is raised before the first id; later it leaves that server out. */
-  async #identifyAll(known: KnownSet): Promise<number> {
-    const { members } = this.#options;
-    const answers = await Promise.allSettled(members.servers.map((server) => this.#placeOf(server, known)));
-    let silent = 0;
-    for (const [index, answer] of answers.entries()) {
-      if (answer.status === "fulfilled") continue;
-      const error = answer.reason as Error;
-      if (!this.#begun && isTesseraeError(error) && error.code.startsWith("TICKET")) throw error;
-      (members.servers[index] as TicketServer).health.failed(error);
-      silent += 1;
-    }
-    return silent;
-  }
-
-  /** As `TicketMembers.placeOf`, and refuses a server that was restored. It is asked again the next time: somebody may have raised its counters. */
-  async #placeOf(server: TicketServer, known: KnownSet): Promise<ServerPlace> {
-    const place = await this.#options.members.placeOf(server, known);
-    if (place.kind !== "member" || !place.behind) return place;
-    known.places.delete(server);
-    throw restoredServer(server.address);
-  }
-
-  #refuseIncomplete({ set, places }: KnownSet, silent: number): void {
-    const present = [...places.values()].filter(({ kind }) => kind === "member").length;
-    if (present + silent === 0) throw movedAway();
-    // A process that has begun goes on with those it knows: they count right without the others.
-    if (this.#begun || present + silent >= set.servers.length) return;
-    throw new TesseraeError(
-      "TICKET_STEP",
-      `The ticket servers count in steps of ${set.servers.length}, and the configuration names ${present} of the ${set.servers.length} servers. Name all of them in the tickets block: the ids of the others would never be given.`,
-      { cluster: "tickets", operation: "tickets.check" },
+  /** Everything that answers is compared before the first id of a sequence, and each server again before it gives after it was away. */
+  #counters(known: KnownSet): LeasedCounter[] {
+    if (known.set.generation === 0) return [this.#ofMain];
+    return [...known.places].flatMap(([server, place]) =>
+      place.kind === "member" ? [leased(server, place.place)] : [],
     );
   }
 
-  /** Once for each sequence; again after a refusal, when somebody may have put it right. */
-  #check(sequence: TicketSequence, known: KnownSet): Promise<void> | undefined {
-    const { idsInUse } = this.#options;
-    if (idsInUse === undefined) return undefined;
-    let checked = this.#checked.get(sequence.name);
-    if (checked === undefined) {
-      checked = this.#compare(sequence, known, idsInUse);
-      this.#checked.set(sequence.name, checked);
-      checked.catch(() => this.#checked.delete(sequence.name));
-    }
-    return checked;
-  }
-
-  async #compare(sequence: TicketSequence, known: KnownSet, ids: IdsInUse): Promise<void> {
-    const { members } = this.#options;
-    const counters =
-      known.set.generation === 0
-        ? [{ address: members.mainAddress, counters: members.main, place: MAIN_PLACE }]
-        : [...known.places].flatMap(([server, place]) =>
-            place.kind === "member"
-              ? [{ address: server.address, counters: server.commanded, place: place.place }]
-              : [],
-          );
-    const finding = await findCounterBehind(sequence, ids, counters);
-    if (finding !== undefined) throw counterBehind(sequence.name, finding);
+  get #ofMain(): LeasedCounter {
+    const { main, mainAddress } = this.#options.members;
+    return { server: main, life: 0, address: mainAddress, counters: main, place: MAIN_PLACE };
   }
 
   async #leaseFromMain(sequence: TicketSequence, count: number): Promise<TicketBlock | NoLease> {
     const { main, mainGiven } = this.#options.members;
     for (let attempt = 1; ; attempt++) {
+      await this.#checks.before(sequence, this.#ofMain);
       const floor = mainGiven.of(sequence.name, MAIN_PLACE);
       try {
         const answer =
@@ -207,6 +127,7 @@ export class TicketServers implements TicketSource {
     const inTurn = [...servers.slice(start), ...servers.slice(0, start)];
     const asked = new Set<TicketServer>();
     const closed: TicketServer[] = [];
+    const exhaustedAt = new Set<TicketServer>();
     for (const round of ["good", "left out"] as const) {
       for (const server of inTurn) {
         if (asked.has(server) || known.places.get(server)?.kind === "outside") continue;
@@ -221,15 +142,18 @@ export class TicketServers implements TicketSource {
         asked.add(server);
         const answer = await this.#leaseFrom(server, sequence, count, known);
         if (answer === "moved") closed.push(server);
+        if (answer === "exhausted") exhaustedAt.add(server);
         if (typeof answer !== "object") continue;
-        this.#leaveOut(closed, sequence);
-        return answer;
+        return (await this.#leaveOut(closed, sequence, known)) ? answer : "moved";
       }
     }
     if (closed.length > 0) return "moved";
-    const failed = this.#reasons(sequence, known);
-    if (failed.length === 0) return "exhausted";
-    throw unavailable(failed);
+    const counted = servers.filter((server) => known.places.get(server)?.kind !== "outside");
+    if (counted.every((server) => exhaustedAt.has(server))) return "exhausted";
+    const failed = this.#reasons(counted, sequence);
+    if (failed.length > 0) throw unavailable(failed);
+    // One of them has come back in this moment.
+    return this.#leaseFromServers(sequence, count, known);
   }
 
   /** Undefined when the server failed. */
@@ -240,33 +164,52 @@ export class TicketServers implements TicketSource {
     known: KnownSet,
   ): Promise<TicketBlock | NoLease | undefined> {
     const health = server.healthOf(sequence.name);
-    try {
-      const place = await this.#placeOf(server, known);
-      if (place.kind !== "member") return undefined;
-      const answer = await server.lease(sequence, count, place.place);
-      server.health.answered();
-      health.answered();
-      return answer;
-    } catch (error) {
-      // A counter that is behind says nothing of the server's others.
-      const isCounters =
-        isTesseraeError(error, "TICKET_COUNTER_BEHIND") || isTesseraeError(error, "TICKET_OFFSET");
-      (isCounters ? health : server.health).failed(error as Error);
-      return undefined;
+    const begun = performance.now();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        if (!(await this.#current.confirm(server, known))) return "moved";
+        const place = await this.#current.placeOf(server, known);
+        if (place.kind !== "member") return undefined;
+        await this.#checks.before(sequence, leased(server, place.place));
+        const answer = await server.lease(sequence, count, place.place);
+        server.health.answered();
+        health.answered();
+        return answer;
+      } catch (error) {
+        if (server.maySendAgain(error, attempt, begun)) continue;
+        // It knows of a growth that passed by since main was read; or main was restored, which is then seen.
+        if (isTesseraeError(error, "TICKET_SET_BEHIND") && !(await this.#current.isInForce(known)))
+          return "moved";
+        // A counter that is behind says nothing of the server's others.
+        const isCounters =
+          isTesseraeError(error, "TICKET_COUNTER_BEHIND") || isTesseraeError(error, "TICKET_OFFSET");
+        if (isCounters) health.failed(error);
+        else server.failed(error as Error);
+        return undefined;
+      }
     }
   }
 
-  /** Others of the set give ids: whoever is closed was down when it was to be opened. */
-  #leaveOut(closed: readonly TicketServer[], { name }: TicketSequence): void {
-    for (const server of closed) server.healthOf(name).failed(new Error("its counters are closed"));
-    if (closed.length > 0 && performance.now() - this.#resumedAt > this.#patienceMs * 5)
+  /**
+   * Others of the set give ids: whoever is closed was down when it was to be opened. Or the one that gave was restored, as it was in a set that was replaced since: so main
+   * is asked now and then. False when it has another set.
+   */
+  async #leaveOut(
+    closed: readonly TicketServer[],
+    { name }: TicketSequence,
+    known: KnownSet,
+  ): Promise<boolean> {
+    if (closed.length > 0 && performance.now() - this.#resumedAt > this.#patienceMs * 5) {
       void this.#takeUpGrowth();
+      if (!(await this.#current.isInForce(known))) return false;
+    }
+    for (const server of closed) server.healthOf(name).failed(new Error("its counters are closed"));
+    return true;
   }
 
-  #reasons(sequence: TicketSequence, known: KnownSet): { address: string; reason: Error }[] {
-    return this.#options.members.servers.flatMap((server) => {
-      if (known.places.get(server)?.kind === "outside") return [];
-      const reason = server.health.reason ?? server.healthOf(sequence.name).reason;
+  #reasons(servers: readonly TicketServer[], { name }: TicketSequence): { address: string; reason: Error }[] {
+    return servers.flatMap((server) => {
+      const reason = server.health.reason ?? server.healthOf(name).reason;
       return reason === undefined ? [] : [{ address: server.address, reason }];
     });
   }
@@ -282,6 +225,11 @@ export class TicketServers implements TicketSource {
       });
     await this.#resuming;
   }
+}
+
+function leased(server: TicketServer, place: CounterPlace): LeasedCounter {
+  const { address, counters } = server;
+  return { server, life: server.life(), address, counters, place };
 }
 
 function unavailable(failed: readonly { address: string; reason: Error }[]): TesseraeError {

@@ -42,6 +42,10 @@ export default { schema, main: "sqlite:main.db"${list === "" ? "" : `, tickets: 
     const raised = await json("tickets", "raise", "notes", "--above", "100");
     expect(raised.servers.map(({ nextId }: { nextId: string }) => nextId)).toEqual(["101", "102"]);
     expect(await cli.run("tickets", "check")).toMatchObject({ code: 0, stdout: "all is well\n" });
+    expect(await cli.run("tickets", "recover")).toMatchObject({
+      code: 0,
+      stdout: "2 ticket servers give the ids, as before (set 1)\n",
+    });
     expect(await cli.run("tickets", "grow", "--without", "two.db")).toMatchObject({
       code: 0,
       stdout: "1 ticket server gives the ids (set 2)\n",

@@ -77,6 +77,30 @@ export class TicketSite implements AsyncDisposable {
     }
   }
 
+  /** What a database says of tickets now, to be brought back by the function that it gives: a server, or main, that is restored from a backup. */
+  async backup(url: string): Promise<() => Promise<void>> {
+    const said = "name in ('tickets', 'tickets_set')";
+    const meta = await this.run(url, `select name, value from tesserae_meta where ${said}`);
+    const counters = await this.run(url, "select * from tesserae_tickets");
+    return async () => {
+      await this.run(url, `delete from tesserae_meta where ${said}`);
+      await this.run(url, "delete from tesserae_tickets");
+      for (const [table, rows] of [
+        ["tesserae_meta", meta.rows],
+        ["tesserae_tickets", counters.rows],
+      ] as const)
+        for (const row of rows) {
+          const names = Object.keys(row);
+          const values = names.map(() => "?").join(", ");
+          await this.run(
+            url,
+            `insert into ${table} (${names.join(", ")}) values (${values})`,
+            Object.values(row),
+          );
+        }
+    };
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#opened.map((places) => places.close()));
     await this.#fresh?.cleanUp();

@@ -1,0 +1,109 @@
+/** Databases that were restored from a backup, or lost their last writes in a failover: main, and ticket servers while processes run. */
+import { forEachEngine } from "@tesserae/test-support";
+import { describe, expect, test } from "vitest";
+import { hasDuplicates, type Places, TicketSite } from "./ticket-site.ts";
+
+const SINGLE = { ticketing: { mode: "single" as const }, internals: { patienceMs: 0 } };
+
+const take = async (places: Places, count: number): Promise<bigint[]> => {
+  const ids: bigint[] = [];
+  for (let taken = 0; taken < count; taken++) ids.push(await places.tickets.next("dots"));
+  return ids;
+};
+
+const REFUSED = { code: "TICKET_SET_BEHIND", message: expect.stringContaining("tesserae tickets recover") };
+
+forEachEngine((engine) => {
+  describe(`restored databases on ${engine.name}`, () => {
+    test("main as it was before the ticket servers: nobody is given its ids, until it knows them again", async () => {
+      await using site = await TicketSite.of(engine, 2);
+      const poor = await site.open([], SINGLE);
+      await poor.schema.apply();
+      const ids = await take(poor, 3);
+      // It began with main's ids, and asks for none while the servers take over.
+      const idle = await site.open(site.tickets, SINGLE);
+      ids.push(...(await take(idle, 1)));
+      const restore = await site.backup(site.main);
+      const running = await site.open(site.tickets, SINGLE);
+      await running.tickets.grow();
+      ids.push(...(await take(running, 6)));
+      await restore();
+      const late = await site.open(site.tickets, SINGLE);
+      for (const process of [late, idle]) await expect(take(process, 1)).rejects.toMatchObject(REFUSED);
+      await expect(late.tickets.raise("dots")).rejects.toMatchObject(REFUSED);
+      await expect(late.tickets.grow()).rejects.toMatchObject(REFUSED);
+      expect(await late.tickets.check()).toMatchObject([REFUSED, REFUSED]);
+      ids.push(...(await take(running, 2)));
+      const some = await site.open(site.tickets.slice(0, 1), SINGLE);
+      await expect(some.tickets.recover()).rejects.toMatchObject({
+        code: "TICKET_SET_BEHIND",
+        message: expect.stringContaining("1 of 2"),
+      });
+      // Who knows no ticket servers has main's ids until then, and no id of anybody's afterwards.
+      await take(poor, 20);
+      const poorIds = await take(poor, 1);
+      expect(await late.tickets.recover()).toEqual({ generation: 1, servers: 2, changed: true });
+      expect(await late.tickets.recover()).toEqual({ generation: 1, servers: 2, changed: false });
+      await expect(take(poor, 1)).rejects.toMatchObject({ code: "TICKETS_MOVED" });
+      for (const process of [late, idle, running]) ids.push(...(await take(process, 4)));
+      expect(hasDuplicates([...ids, ...poorIds])).toBe(false);
+      expect(await late.tickets.check()).toEqual([]);
+      expect(await late.tickets.grow()).toMatchObject({ generation: 1, changed: false });
+    });
+
+    test("main as it was before a third server: the same, whatever was under way", async () => {
+      await using site = await TicketSite.of(engine, 3);
+      const two = await site.open(site.tickets.slice(0, 2), SINGLE);
+      await two.schema.apply();
+      const ids = await take(two, 4);
+      const restore = await site.backup(site.main);
+      const three = await site.open(site.tickets, SINGLE);
+      await three.tickets.grow();
+      ids.push(...(await take(three, 6)));
+      await restore();
+      const known = await site.open(site.tickets.slice(0, 2), SINGLE);
+      await expect(take(known, 1)).rejects.toMatchObject(REFUSED);
+      await expect(known.tickets.recover()).rejects.toMatchObject({
+        message: expect.stringContaining("2 of 3"),
+      });
+      ids.push(...(await take(three, 3)));
+      // A change that was begun when main was lost, and had closed one of the servers.
+      const late = await site.open(site.tickets, SINGLE);
+      await site.run(
+        site.tickets[2] as string,
+        "update tesserae_meta set value = replace(value, '\"open\"', '\"closed\"') where name = 'tickets'",
+      );
+      expect(await late.tickets.recover()).toEqual({ generation: 2, servers: 3, changed: true });
+      expect((await late.tickets.status()).servers.map(({ state }) => state)).toEqual([
+        "open",
+        "open",
+        "open",
+      ]);
+      ids.push(...(await take(late, 6)));
+      expect(hasDuplicates(ids)).toBe(false);
+      expect(await late.tickets.check()).toEqual([]);
+      const { generation } = await late.tickets.grow({
+        without: [(await late.tickets.status()).servers[2]?.address as string],
+      });
+      expect(generation).toBeGreaterThan(3);
+      expect(hasDuplicates([...ids, ...(await take(late, 6))])).toBe(false);
+    });
+
+    test("a server as it was in a set before, under a process that knows only that set", async () => {
+      await using site = await TicketSite.of(engine, 3);
+      const [one] = site.tickets as [string];
+      const sleeper = await site.open(site.tickets, SINGLE);
+      const two = await site.open(site.tickets.slice(0, 2), SINGLE);
+      await two.schema.apply();
+      // The next that it asks is the second server.
+      const ids = await take(sleeper, 4);
+      const restore = await site.backup(one);
+      ids.push(...(await take(two, 20)));
+      const three = await site.open(site.tickets, SINGLE);
+      await three.tickets.grow();
+      await restore();
+      ids.push(...(await take(sleeper, 10)));
+      expect(hasDuplicates(ids)).toBe(false);
+    });
+  });
+});
