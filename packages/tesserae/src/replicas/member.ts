@@ -33,6 +33,8 @@ export class ReplicaMember implements Follower {
   lagMs: number | undefined;
   /** Between its coming up and its going down. */
   term: Term | undefined;
+  /** Those before it in which something is still under way: nobody else would end it when the server hangs. */
+  readonly #endedTerms = new Set<Term>();
   readonly #options: MemberOptions;
   readonly #question: StatusQuestion;
   #checking: Promise<void> | undefined;
@@ -72,6 +74,13 @@ export class ReplicaMember implements Follower {
 
   get isHealthy(): boolean {
     return this.state === "healthy";
+  }
+
+  /** Reads and held connections. */
+  get inFlight(): number {
+    let count = this.term?.inFlight ?? 0;
+    for (const { inFlight } of this.#endedTerms) count += inFlight;
+    return count;
   }
 
   /** When it is to be asked again, in ms, where it is down. */
@@ -138,7 +147,7 @@ export class ReplicaMember implements Follower {
     const { term } = this;
     if (term === undefined || term.ended || !primary.replication.covers(position, term.position)) {
       // A position that went back is another server's, or a restored one's.
-      term?.end(undefined, false);
+      this.#endTerm(undefined, false);
       this.term = new Term(engine.open(pool), position);
     } else {
       term.position = position;
@@ -192,8 +201,16 @@ export class ReplicaMember implements Follower {
     this.#downs += 1;
     this.#isCopy = false;
     this.#checking = undefined;
-    this.term?.end(error, hangs);
+    this.#endTerm(error, hangs);
+  }
+
+  #endTerm(error: unknown, hangs: boolean): void {
+    if (this.term !== undefined) this.#endedTerms.add(this.term);
     this.term = undefined;
+    for (const term of this.#endedTerms) {
+      term.end(error, hangs);
+      if (hangs || term.inFlight === 0) this.#endedTerms.delete(term);
+    }
   }
 
   #leaveOut(state: ReplicaState, reason: string): void {
@@ -204,6 +221,7 @@ export class ReplicaMember implements Follower {
 
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all([this.term?.close(), this.#question.close()]);
+    const terms = [...this.#endedTerms, ...(this.term === undefined ? [] : [this.term])];
+    await Promise.all([...terms.map((term) => term.close()), this.#question.close()]);
   }
 }

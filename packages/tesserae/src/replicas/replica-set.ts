@@ -1,7 +1,7 @@
 /**
  * The replicas of one primary: who of them takes the next read. They are watched only while somebody reads from them: each member and the primary are asked every
- * `CHECK_MS`, a member that is down by its backoff. After `IDLE_MS` without a read nobody is asked any more, and the first read after that looks anew before it
- * chooses.
+ * `CHECK_MS`, a member that is down by its backoff. After `IDLE_MS` without a read, and with none under way, nobody is asked any more, and the first read after that
+ * looks anew before it chooses.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { TesseraeError } from "../base/errors.ts";
@@ -165,7 +165,7 @@ export class ReplicaSet {
   }
 
   status(): ReplicaStatus[] {
-    return this.members.map(({ name, engine, state, reason, lagMs, term }) => ({
+    return this.members.map(({ name, engine, state, reason, lagMs, term, inFlight }) => ({
       name,
       cluster: this.shard === undefined ? "main" : "shards",
       shard: this.shard,
@@ -174,7 +174,7 @@ export class ReplicaSet {
       reason,
       lagMs,
       position: term?.position,
-      inFlight: term?.inFlight ?? 0,
+      inFlight,
       pool: term?.database.stats ?? NO_POOL,
     }));
   }
@@ -240,13 +240,19 @@ export class ReplicaSet {
   #watch(ask: () => Promise<void>, pauseMs: () => number): void {
     const timer = setTimeout(async () => {
       this.#timers.delete(timer);
-      if (performance.now() - this.#lastUseMs > IDLE_MS) this.#stop();
+      if (this.#isIdle) this.#stop();
       if (!this.#watched) return;
       await ask();
       if (this.#watched) this.#watch(ask, pauseMs);
     }, pauseMs());
     timer.unref();
     this.#timers.add(timer);
+  }
+
+  /** Nobody has read lately, nor is still at it: a read on a server that hangs ends only because that one is watched. */
+  get #isIdle(): boolean {
+    if (performance.now() - this.#lastUseMs <= IDLE_MS) return false;
+    return this.members.every(({ inFlight }) => inFlight === 0);
   }
 
   #stop(): void {

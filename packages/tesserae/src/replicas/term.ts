@@ -15,8 +15,7 @@ export class Term {
   position: string;
   /** Which keys at which epoch have arrived, by the name that their readers give them. */
   readonly arrived = new LruMap<string, true>(KEYS_MAX);
-  /** Reads and held connections. */
-  inFlight = 0;
+  #inFlight = 0;
   #ended = false;
   readonly #underWay = new Set<(error: unknown) => void>();
 
@@ -28,6 +27,16 @@ export class Term {
   /** Nothing new is begun here. */
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** Reads and held connections. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  set inFlight(count: number) {
+    this.#inFlight = count;
+    if (this.#ended && count === 0) this.#leave();
   }
 
   /** The result of `work`, unless the term is cut off before. */
@@ -47,12 +56,16 @@ export class Term {
     });
   }
 
-  /** What is under way may end, unless the server hangs: then it is given up with `error`. */
+  /** What is under way may end, unless the server hangs, at once or later: then it is given up with `error`. */
   end(error: unknown, hangs: boolean): void {
-    if (this.#ended) return;
     this.#ended = true;
     if (hangs) for (const reject of [...this.#underWay]) reject(error);
-    void this.database.close(hangs ? 0 : undefined).catch(() => undefined);
+    if (hangs || this.#inFlight === 0) this.#leave(hangs ? 0 : undefined);
+  }
+
+  /** Only the pool's first close counts, so it is left when nothing is under way any more, or nothing shall be. */
+  #leave(timeoutMs?: number): void {
+    void this.database.close(timeoutMs).catch(() => undefined);
   }
 
   /** At the end of the federation: what is under way is waited for. */

@@ -1,5 +1,5 @@
 /** Who of the replicas takes a read, and what happens to one whose server is lost; on servers that a test plays. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Connection, Database, Engine, EngineResult, Statement } from "../../src/engine/contract.ts";
 import { POOL_DEFAULTS } from "../../src/engine/contract.ts";
 import { postgresDialect } from "../../src/engine/postgres/dialect.ts";
@@ -24,6 +24,10 @@ class PlayedServer {
   position = "0/100";
   writable = 0;
   dead = false;
+  /** It answers for its position no more. */
+  hangs = false;
+  /** The connection that it is asked by is lost. */
+  losesQuestion = false;
   readonly #name: string;
 
   constructor(name: string) {
@@ -50,6 +54,11 @@ class PlayedServer {
 
   async #run({ sql }: Statement): Promise<EngineResult> {
     if (this.dead) throw gone();
+    if (this.hangs) return new Promise(() => {});
+    if (sql.includes("writable") && this.losesQuestion) {
+      this.losesQuestion = false;
+      throw gone();
+    }
     if (sql.includes("writable"))
       return resultOf({ position: this.position, sent: null, writable: this.writable });
     if (sql.includes("tesserae_meta")) return resultOf({ name: "installation", value: "one" });
@@ -191,6 +200,33 @@ describe("the choice among replicas", () => {
     expect(seen).toEqual([{ name: "replica 2", i: 0 }]);
     streaming.release();
     expect(played.set.status().every(({ inFlight }) => inFlight === 0)).toBe(true);
+  });
+
+  test("a read on a server that hangs is made again elsewhere, however long it was under way, and also after one of its connections was lost", async () => {
+    vi.useFakeTimers();
+    try {
+      await using played = await play();
+      const read = played.read();
+      const [busy, other] = played.servers.toSorted((a, b) => b.reads.length - a.reads.length) as [
+        PlayedServer,
+        PlayedServer,
+      ];
+      busy.losesQuestion = true;
+      await vi.advanceTimersByTimeAsync(2_000);
+      expect(busy.losesQuestion).toBe(false);
+      expect(played.set.status().map(({ state }) => state)).toEqual(["healthy", "healthy"]);
+      // Nobody reads any more, but for that one.
+      await vi.advanceTimersByTimeAsync(20_000);
+      expect(busy.reads).toHaveLength(1);
+      busy.hangs = true;
+      await vi.advanceTimersByTimeAsync(2_000);
+      expect(other.reads).toHaveLength(1);
+      other.reads[0]?.resolve();
+      expect(await read).toMatch(/^replica/);
+      expect(played.set.status().map(({ inFlight }) => inFlight)).toEqual([0, 0]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test("one connection that is lost leaves nobody without an answer, also where the primary is not asked", async () => {
