@@ -6,12 +6,43 @@ import { TesseraeError } from "../base/errors.ts";
 import type { BeginOptions, Connection, EngineResult, RawRow, Statement } from "../engine/contract.ts";
 import type { Term } from "./term.ts";
 
-export interface Held {
+/** One server's connection, from the pool to the pool. */
+export class Held {
   readonly connection: Connection;
   /** Undefined where it is the primary's. */
   readonly term: Term | undefined;
-  /** Hears that the term was lost. */
-  readonly attempt: { lost(term: Term, error: unknown): void };
+  #isBack = false;
+
+  constructor(connection: Connection, term: Term | undefined) {
+    this.connection = connection;
+    this.term = term;
+  }
+
+  get isBack(): boolean {
+    return this.#isBack;
+  }
+
+  /** Where the server hangs, `work` is given up. */
+  watch<T>(work: Promise<T>): Promise<T> {
+    return this.term === undefined ? work : this.term.watch(work);
+  }
+
+  giveBack(broken: boolean): void {
+    if (this.#isBack) return;
+    this.#isBack = true;
+    this.connection.release(broken || this.term?.ended === true);
+    if (this.term !== undefined) this.term.inFlight -= 1;
+  }
+}
+
+/** Where connections come from. */
+export interface Holder {
+  /** One for what comes next. */
+  hold(): Promise<Held>;
+  /** One of another server, because this one was lost under what was read there. */
+  holdElsewhere(lost: Held, error: unknown): Promise<Held>;
+  /** Whether what the caller's context has written until now is seen there. */
+  showsOwnWrites(held: Held): boolean;
 }
 
 /** What tells a lost server from a statement that failed. */
@@ -21,22 +52,27 @@ export interface LossJudge {
 }
 
 export class ReplicaConnection implements Connection {
-  readonly #hold: () => Promise<Held>;
+  readonly #holder: Holder;
   readonly #judge: LossJudge | undefined;
   #held: Held;
-  /** False between a connection that was lost and the next one. */
-  #holds = true;
+  /** Another connection is on its way. */
+  #changing: Promise<void> | undefined;
   /** Of the open transaction. */
   #begun: BeginOptions | undefined;
   /** The open transaction has shown something. */
   #shown = false;
   #released = false;
 
-  /** `hold` gives another server's connection; `judge` is undefined where there is no other. */
-  constructor(held: Held, hold: () => Promise<Held>, judge: LossJudge | undefined) {
+  /** `judge` is undefined where there is no server but the primary. */
+  constructor(held: Held, holder: Holder, judge: LossJudge | undefined) {
     this.#held = held;
-    this.#hold = hold;
+    this.#holder = holder;
     this.#judge = judge;
+  }
+
+  /** Whether the primary itself answers. */
+  get isPrimarys(): boolean {
+    return this.#held.term === undefined;
   }
 
   async run(statement: Statement): Promise<EngineResult> {
@@ -55,17 +91,17 @@ export class ReplicaConnection implements Connection {
     if (alone) await this.begin();
     try {
       for (;;) {
-        if (!this.#holds) await this.#holdAnother();
-        const chunks = this.#held.connection.stream(statement, chunkRows)[Symbol.asyncIterator]();
+        const held = await this.#ready();
+        const chunks = held.connection.stream(statement, chunkRows)[Symbol.asyncIterator]();
         let first: IteratorResult<RawRow[]>;
         try {
-          first = await this.#watch(chunks.next());
+          first = await held.watch(chunks.next());
         } catch (error) {
-          await this.#elsewhere(error);
+          await this.#elsewhere(held, error);
           continue;
         }
         this.#shown = true;
-        if (first.done !== true) yield* this.#rest(first.value, chunks);
+        if (first.done !== true) yield* this.#rest(held, first.value, chunks);
         return;
       }
     } finally {
@@ -73,14 +109,18 @@ export class ReplicaConnection implements Connection {
     }
   }
 
-  async *#rest(first: RawRow[], chunks: AsyncIterator<RawRow[]>): AsyncGenerator<RawRow[], void, undefined> {
+  async *#rest(
+    held: Held,
+    first: RawRow[],
+    chunks: AsyncIterator<RawRow[]>,
+  ): AsyncGenerator<RawRow[], void, undefined> {
     let open = true;
     try {
       for (let chunk = first; ; ) {
         yield chunk;
-        const next = await this.#watch(chunks.next()).catch((error: unknown) => {
+        const next = await held.watch(chunks.next()).catch((error: unknown) => {
           open = false;
-          throw this.#isLost(error) ? this.#lostError(error) : error;
+          throw this.#isLost(held, error) ? this.#lostError(error) : error;
         });
         if (next.done === true) {
           open = false;
@@ -104,15 +144,16 @@ export class ReplicaConnection implements Connection {
 
   async commit(): Promise<void> {
     this.#begun = undefined;
-    await this.#watch(this.#held.connection.commit()).catch((error: unknown) => {
+    const held = this.#held;
+    await held.watch(held.connection.commit()).catch((error: unknown) => {
       // It has written nothing, and whatever was read was read.
-      if (!this.#isLost(error)) throw error;
+      if (!this.#isLost(held, error)) throw error;
     });
   }
 
   async rollback(): Promise<void> {
     this.#begun = undefined;
-    await this.#watch(this.#held.connection.rollback());
+    await this.#held.watch(this.#held.connection.rollback());
   }
 
   savepoint(name: string): Promise<void> {
@@ -130,19 +171,19 @@ export class ReplicaConnection implements Connection {
   release(broken = false): void {
     if (this.#released) return;
     this.#released = true;
-    this.#giveBack(broken);
+    this.#held.giveBack(broken);
   }
 
   /** Does `work` here, or where that is lost and nothing was shown yet, on another server. */
   async #step<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     for (;;) {
-      if (!this.#holds) await this.#holdAnother();
+      const held = await this.#ready();
       try {
-        const result = await this.#watch(work(this.#held.connection));
+        const result = await held.watch(work(held.connection));
         this.#shown = true;
         return result;
       } catch (error) {
-        await this.#elsewhere(error);
+        await this.#elsewhere(held, error);
       }
     }
   }
@@ -153,46 +194,60 @@ export class ReplicaConnection implements Connection {
     await this.#step(work);
   }
 
+  /**
+   * The connection for what comes next. Outside of a transaction it must show what was written since the last read, which perhaps another server alone does; nothing else is
+   * under way then, because a session lets one statement after the other use a connection.
+   */
+  async #ready(): Promise<Held> {
+    while (this.#changing !== undefined) await this.#changing;
+    const held = this.#held;
+    if (this.#released) return held;
+    if (!held.isBack && (this.#begun !== undefined || this.#holder.showsOwnWrites(held))) return held;
+    held.giveBack(false);
+    await this.#change(() => this.#holder.hold());
+    return this.#held;
+  }
+
   /** After an error: another server's connection, with the transaction begun anew; raises the error where that cannot be. */
-  async #elsewhere(error: unknown): Promise<void> {
-    if (!this.#isLost(error)) throw error;
+  async #elsewhere(held: Held, error: unknown): Promise<void> {
+    if (!this.#isLost(held, error)) throw error;
     if (this.#begun !== undefined && this.#shown) throw this.#lostError(error);
-    const { term, attempt } = this.#held;
-    if (term !== undefined) attempt.lost(term, error);
-    this.#giveBack(true);
-    await this.#holdAnother();
-    if (this.#begun === undefined) return;
-    const begun = this.#begun;
-    this.#begun = undefined;
-    await this.begin(begun);
+    held.giveBack(true);
+    // Somebody else who read here may have changed already.
+    if (held === this.#held) await this.#change(() => this.#holder.holdElsewhere(held, error));
   }
 
-  async #holdAnother(): Promise<void> {
-    this.#held = await this.#hold();
-    this.#holds = true;
-    if (this.#released) this.#giveBack(false);
+  #change(hold: () => Promise<Held>): Promise<void> {
+    this.#changing ??= this.#changeTo(hold).finally(() => {
+      this.#changing = undefined;
+    });
+    return this.#changing;
   }
 
-  #isLost(error: unknown): boolean {
-    const { term } = this.#held;
+  async #changeTo(hold: () => Promise<Held>): Promise<void> {
+    for (let next = hold; ; ) {
+      const held = await next();
+      this.#held = held;
+      if (this.#released) held.giveBack(false);
+      if (this.#released || this.#begun === undefined) return;
+      const begun = this.#begun;
+      try {
+        await held.watch(held.connection.begin(begun));
+        return;
+      } catch (error) {
+        held.giveBack(true);
+        if (!this.#isLost(held, error)) throw error;
+        next = () => this.#holder.holdElsewhere(held, error);
+      }
+    }
+  }
+
+  #isLost({ term }: Held, error: unknown): boolean {
     return !this.#released && term !== undefined && this.#judge?.isLost(term, error) === true;
   }
 
-  #watch<T>(work: Promise<T>): Promise<T> {
-    const { term } = this.#held;
-    return term === undefined ? work : term.watch(work);
-  }
-
   async #end(): Promise<void> {
-    await this.rollback().catch(() => this.#giveBack(true));
-  }
-
-  #giveBack(broken: boolean): void {
-    if (!this.#holds) return;
-    this.#holds = false;
-    const { connection, term } = this.#held;
-    connection.release(broken || term?.ended === true);
-    if (term !== undefined) term.inFlight -= 1;
+    await this.rollback().catch(() => this.#held.giveBack(true));
   }
 
   #lostError(cause: unknown): TesseraeError {

@@ -14,7 +14,7 @@ import type {
   Statement,
 } from "../engine/contract.ts";
 import type { OwnWrites, WriteContexts } from "./own-writes.ts";
-import { type Held, ReplicaConnection } from "./replica-connection.ts";
+import { Held, type Holder, ReplicaConnection } from "./replica-connection.ts";
 import type { ReplicaSet } from "./replica-set.ts";
 import type { Term } from "./term.ts";
 
@@ -121,9 +121,21 @@ export class ReplicaDatabase implements Database {
   }
 
   async acquire(options: AcquireOptions = {}): Promise<Connection> {
-    const attempt = new Attempt();
-    const hold = () => this.#hold({ ...options, mode: "read" }, attempt);
-    return new ReplicaConnection(await hold(), hold, this.#set);
+    const reading: AcquireOptions = { ...options, mode: "read" };
+    let attempt = new Attempt();
+    const hold = () => this.#hold(reading, attempt);
+    const holder: Holder = {
+      hold: () => {
+        attempt = new Attempt();
+        return hold();
+      },
+      holdElsewhere: ({ term }, error) => {
+        if (term !== undefined) attempt.lost(term, error);
+        return hold();
+      },
+      showsOwnWrites: ({ term }) => this.#showsOwnWrites(term),
+    };
+    return new ReplicaConnection(await hold(), holder, this.#set);
   }
 
   /** The members are the set's to close, and the primary is its owner's. */
@@ -134,10 +146,10 @@ export class ReplicaDatabase implements Database {
     for (;;) {
       const term = set === undefined ? undefined : await this.#pick(set, attempt);
       if (set === undefined || term === undefined)
-        return { connection: await this.#primary.acquire(options), term: undefined, attempt };
+        return new Held(await this.#primary.acquire(options), undefined);
       term.inFlight += 1;
       try {
-        return { connection: await term.watch(term.database.acquire(options)), term, attempt };
+        return new Held(await term.watch(term.database.acquire(options)), term);
       } catch (error) {
         term.inFlight -= 1;
         const { signal } = options;
@@ -146,6 +158,14 @@ export class ReplicaDatabase implements Database {
         attempt.lost(term, error);
       }
     }
+  }
+
+  #showsOwnWrites(term: Term | undefined): boolean {
+    const set = this.#set;
+    if (set === undefined || term === undefined) return true;
+    const writes = this.#contexts?.current.find(set.primary);
+    if (writes === undefined) return true;
+    return !writes.isUnasked && (writes.wish === undefined || writes.wish.isGrantedBy(term));
   }
 
   /** What may write, as far as its text tells, runs where the server itself refuses a write. */

@@ -160,6 +160,43 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       expect(streamed).toEqual([{ label: "new" }]);
     });
 
+    test("a connection that is held sees what its context writes meanwhile", async () => {
+      await using opened = await openReplicated(servers, 0, { replication: { freshnessWaitMs: 50 } });
+      const { fed } = opened;
+      for (const name of ["ada", "bob"]) await addUser(fed, name);
+      await readUntil(fed, allHealthy);
+      await servers.waitUntilCaughtUp();
+      const rename = (name: string) =>
+        fed.main.updateTable("users").set({ name }).where("name", "not in", ["bob"]).execute();
+      for (const server of servers.replicas) await server.stopReplication();
+      try {
+        const seen: unknown[] = [];
+        for (const read of ["run", "begin", "stream"] as const)
+          await fed.freshness.run(() =>
+            fed.replica.connection().execute(async (held) => {
+              const names = held.selectFrom("users").select("name").orderBy("name", "desc");
+              seen.push((await names.execute())[0]?.name);
+              await rename(`z ${read}`);
+              if (read === "run") {
+                seen.push((await names.execute())[0]?.name);
+              } else if (read === "begin") {
+                await held.transaction().execute(async (tx) => {
+                  const inside = tx.selectFrom("users").select("name").orderBy("name", "desc");
+                  seen.push((await inside.execute())[0]?.name);
+                });
+              } else {
+                for await (const row of names.stream(1)) seen.push(row.name);
+              }
+            }),
+          );
+        expect(seen).toEqual(["bob", "z run", "bob", "z begin", "bob", "z stream", "bob"]);
+        expect(fed.status().replicas.map(({ inFlight }) => inFlight)).toEqual([0, 0]);
+        expect(fed.status().main.pool.inUse).toBe(0);
+      } finally {
+        for (const server of servers.replicas) await server.startReplication();
+      }
+    });
+
     test("no read fails when replicas are killed, one hangs, and all are gone; they come back by themselves", {
       timeout: 120_000,
     }, async () => {
