@@ -1,5 +1,11 @@
 /** Databases that were restored from a backup, or lost their last writes in a failover: main, and ticket servers while processes run. */
-import { forEachEngine } from "@tesserae/test-support";
+import {
+  type EngineName,
+  forEachEngine,
+  freshDatabases,
+  TcpProxy,
+  whyUnavailable,
+} from "@tesserae/test-support";
 import { describe, expect, test } from "vitest";
 import { hasDuplicates, type Places, TicketSite } from "./ticket-site.ts";
 
@@ -107,3 +113,43 @@ forEachEngine((engine) => {
     });
   });
 });
+
+for (const engine of ["mysql", "postgres"] satisfies EngineName[]) {
+  describe.skipIf(whyUnavailable(engine) !== undefined)(
+    `a server restored under processes, on ${engine}`,
+    () => {
+      test("found by one that never had its later ids, and by one that began without it", async () => {
+        await using databases = await freshDatabases(engine, 3);
+        const [main, first, second] = databases.urls as [string, string, string];
+        await using way = await TcpProxy.toUrl(first);
+        await using site = new TicketSite([main, way.url(first), second]);
+        const idle = await site.open(site.tickets, SINGLE);
+        await idle.schema.apply();
+        await idle.tenants.add(1n);
+        const ids = await take(idle, 4);
+        const restore = await site.backup(first);
+        const busy = await site.open(site.tickets, SINGLE);
+        const used = await take(busy, 10);
+        for (const id of used) await busy.at(1n).insertInto("dots").values({ id }).execute();
+        ids.push(...used);
+        way.refuse();
+        way.drop();
+        const begun = await site.open(site.tickets, SINGLE);
+        ids.push(...(await take(begun, 2)));
+        await restore();
+        way.heal();
+        ids.push(...(await take(idle, 6)));
+        expect(hasDuplicates(ids)).toBe(false);
+        await expect
+          .poll(async () => {
+            ids.push(...(await take(begun, 1)));
+            return (await begun.tickets.status()).servers[0]?.state;
+          })
+          .toBe("open");
+        for (const process of [begun, idle, busy]) ids.push(...(await take(process, 6)));
+        expect(hasDuplicates(ids)).toBe(false);
+        expect((await begun.tickets.check()).map(({ code }) => code)).toEqual(["TICKET_COUNTER_BEHIND"]);
+      });
+    },
+  );
+}
