@@ -45,11 +45,11 @@ export class Replicas {
     this.freshness = new Freshness(this.#contexts, this.#seesOwnWrites ? this.#primaries : new Map());
   }
 
-  /** Main's database, or a shard's, whose writes are noted where it has replicas. */
+  /** Main's database, or a shard's, whose writes are noted where it has replicas: also where main has them only as the shard that it is. */
   noting(shard: number | undefined, database: Database): Database {
-    const set = this.#setOf(shard);
-    if (set === undefined || !this.#seesOwnWrites) return database;
-    return new NotingDatabase(database, set.primary, this.#contexts);
+    const primary = this.#primaries.get(this.#nameOf(shard));
+    if (primary === undefined || !this.#seesOwnWrites) return database;
+    return new NotingDatabase(database, primary, this.#contexts);
   }
 
   /** What takes the reads of main's replicas, or a shard's. */
@@ -88,6 +88,12 @@ export class Replicas {
     return this.#replication.freshness === "ownWrites";
   }
 
+  #nameOf(shard: number | undefined): PrimaryName {
+    return shard === undefined || this.#options.topology.shards.get(shard)?.isMain === true
+      ? "main"
+      : `${shard}`;
+  }
+
   #setOf(shard: number | undefined): ReplicaSet | undefined {
     return shard === undefined ? this.#ofMain : this.#ofShards.get(shard);
   }
@@ -95,7 +101,7 @@ export class Replicas {
   #openShard({ id, primary, replicas, isMain }: ShardTopology<Engine>): ReplicaSet | undefined {
     // Main's replicas have its shard too.
     if (isMain && replicas === this.#options.topology.replicas) return this.#ofMain;
-    return this.#open(isMain ? "main" : `${id}`, primary, replicas, id);
+    return this.#open(this.#nameOf(id), primary, replicas, id);
   }
 
   #open(

@@ -230,6 +230,29 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       }
     });
 
+    test("main's writes are noted also where only the shard that it is has replicas", async () => {
+      await using opened = await openReplicated(servers, 0);
+      const { config } = opened;
+      const ada = await addUser(opened.fed, "ada");
+      await servers.waitUntilCaughtUp();
+      const fed = await opened.open({
+        replicas: undefined as never,
+        shards: { 1: { primary: "main", replicas: config.replicas } },
+      });
+      const themes = () => fed.at(ada.id).replica.selectFrom("themes").select("label").execute();
+      expect(await themes()).toEqual([]);
+      for (const replica of servers.replicas) await replica.stopReplication();
+      try {
+        await fed.freshness.run(async () => {
+          await fed.main.insertInto("themes").values({ id: 1n, label: "dark" }).execute();
+          await fed.references.publish();
+          expect(await themes()).toEqual([{ label: "dark" }]);
+        });
+      } finally {
+        for (const replica of servers.replicas) await replica.startReplication();
+      }
+    });
+
     test("tokens that are none are refused, and foreign ones do no harm", async () => {
       await using opened = await openReplicated(servers, 0, { replication: { freshnessWaitMs: 5_000 } });
       const { fed } = opened;
