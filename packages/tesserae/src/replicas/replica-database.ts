@@ -201,6 +201,7 @@ export class ReplicaDatabase implements Database {
     await looking;
     const writes = this.#contexts?.current.find(set.primary);
     for (;;) {
+      set.throwIfClosed();
       if (writes?.isUnasked && !(await this.#askPosition(set, writes, attempt))) return undefined;
       const wish = writes === undefined || this.#isMoot(set, writes) ? undefined : writes.wish;
       const term = this.#tooOften(set, attempt) ? undefined : set.choose(wish, attempt.excluded);
@@ -228,6 +229,7 @@ export class ReplicaDatabase implements Database {
       try {
         return await writes.ask();
       } catch {
+        set.throwIfClosed();
         if (attempt.restMs(set.replication.freshnessWaitMs) <= PRIMARY_PAUSE_MS)
           return this.#isMoot(set, writes);
         await sleep(PRIMARY_PAUSE_MS);

@@ -52,7 +52,7 @@ const NO_POOL: PoolStats = { open: 0, inUse: 0, waiting: 0 };
 
 interface Waiter {
   readonly wish: Wish;
-  readonly arrived: () => void;
+  readonly end: (arrived: boolean) => void;
 }
 
 export class ReplicaSet {
@@ -97,7 +97,7 @@ export class ReplicaSet {
 
   /** Notes a read. Undefined where the members' states are known; otherwise they are by the time the promise ends. */
   use(): Promise<void> | undefined {
-    if (this.#closed) throw this.#closedError();
+    this.throwIfClosed();
     this.#lastUseMs = performance.now();
     if (this.#watched) return undefined;
     this.#looking ??= this.#begin().finally(() => {
@@ -125,10 +125,11 @@ export class ReplicaSet {
     return this.members.some(({ isHealthy, term }) => isHealthy && term !== undefined && !excluded.has(term));
   }
 
-  /** Waits until a healthy member has what is wished for: false after `timeoutMs`. */
+  /** Waits until a healthy member has what is wished for: false after `timeoutMs`, or when the set is closed. */
   async waitFor(wish: Wish, timeoutMs: number): Promise<boolean> {
+    if (this.#closed) return false;
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    const waiter: Waiter = { wish, arrived: () => resolve(true) };
+    const waiter: Waiter = { wish, end: resolve };
     this.#waiters.add(waiter);
     const timer = setTimeout(() => resolve(false), timeoutMs);
     if (!this.#waiting) void this.#pollForWaiters();
@@ -194,6 +195,7 @@ export class ReplicaSet {
   async close(): Promise<void> {
     this.#closed = true;
     this.#stop();
+    for (const waiter of this.#waiters) waiter.end(false);
     await Promise.all(this.members.map((member) => member.close()));
   }
 
@@ -231,7 +233,7 @@ export class ReplicaSet {
     for (;;) {
       await member.check();
       const catchesUp = member.state === "behind" && member.lagMs === undefined;
-      if (!catchesUp || performance.now() > endMs) return member.isHealthy;
+      if (!catchesUp || this.#closed || performance.now() > endMs) return member.isHealthy;
       await sleep(LOOK_STEP_MS);
     }
   }
@@ -280,7 +282,7 @@ export class ReplicaSet {
       const granted = this.members.some(
         ({ isHealthy, term }) => isHealthy && term !== undefined && waiter.wish.isGrantedBy(term),
       );
-      if (granted) waiter.arrived();
+      if (granted) waiter.end(true);
     }
   }
 
@@ -300,8 +302,9 @@ export class ReplicaSet {
     return new TesseraeError(code, error instanceof Error ? error.message : String(error), { cause: error });
   }
 
-  #closedError(): TesseraeError {
-    return new TesseraeError("CLOSED", `The replicas of ${this.of} are closed; no more work is taken.`);
+  throwIfClosed(): void {
+    if (!this.#closed) return;
+    throw new TesseraeError("CLOSED", `The replicas of ${this.of} are closed; no more work is taken.`);
   }
 }
 

@@ -3,6 +3,7 @@ import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import type { Database, EngineDialect, EngineReplication, RawRow } from "../engine/contract.ts";
 import { INSTALLATION_META, META_TABLE, SHARD_META } from "../engine/control-tables.ts";
 import { toEngineError } from "../engine/engine-error.ts";
+import { closedError } from "../engine/failover-errors.ts";
 import { withDeadline } from "./deadline.ts";
 
 /** A server that has not answered after this time hangs, in ms. */
@@ -31,6 +32,7 @@ export class StatusQuestion {
   readonly #display: string;
   readonly #open: () => Database;
   #database: Database | undefined;
+  #closed = false;
 
   /** `open` gives a pool of one connection. */
   constructor(replication: EngineReplication, dialect: EngineDialect, display: string, open: () => Database) {
@@ -59,6 +61,7 @@ export class StatusQuestion {
   }
 
   async #select(sql: string): Promise<readonly RawRow[]> {
+    if (this.#closed) throw closedError(this.#display);
     this.#database ??= this.#open();
     const database = this.#database;
     try {
@@ -77,7 +80,9 @@ export class StatusQuestion {
     this.#database = undefined;
   }
 
+  /** Nobody is asked any more; who asks later gets CLOSED, and no connection is opened for it. */
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#database?.close(0);
   }
 }

@@ -5,6 +5,7 @@ import { POOL_DEFAULTS } from "../../src/engine/contract.ts";
 import { postgresDialect } from "../../src/engine/postgres/dialect.ts";
 import { postgresReplication } from "../../src/engine/postgres/replication.ts";
 import { REPLICATION_DEFAULTS, type ReplicationOptions } from "../../src/replicas/options.ts";
+import { WriteContexts } from "../../src/replicas/own-writes.ts";
 import { Primary } from "../../src/replicas/primary.ts";
 import { ReplicaDatabase } from "../../src/replicas/replica-database.ts";
 import { ReplicaSet } from "../../src/replicas/replica-set.ts";
@@ -21,6 +22,7 @@ const gone = () => Object.assign(new Error("Connection terminated unexpectedly")
 class PlayedServer {
   readonly engine: Engine;
   readonly reads: { resolve(): void; reject(error: unknown): void }[] = [];
+  questions = 0;
   position = "0/100";
   writable = 0;
   dead = false;
@@ -28,6 +30,7 @@ class PlayedServer {
   hangs = false;
   /** The connection that it is asked by is lost. */
   losesQuestion = false;
+  readonly openPools = new Set<object>();
   readonly #name: string;
 
   constructor(name: string) {
@@ -43,17 +46,20 @@ class PlayedServer {
 
   #open(): Database {
     const run = (statement: Statement) => this.#run(statement);
-    return {
+    const pool: Database = {
       engine: this.engine,
       run,
       acquire: async () => this.#connection(),
-      close: async () => {},
+      close: async () => void this.openPools.delete(pool),
       stats: { open: 0, inUse: 0, waiting: 0 },
     };
+    this.openPools.add(pool);
+    return pool;
   }
 
   async #run({ sql }: Statement): Promise<EngineResult> {
     if (this.dead) throw gone();
+    if (sql.includes("writable")) this.questions += 1;
     if (this.hangs) return new Promise(() => {});
     if (sql.includes("writable") && this.losesQuestion) {
       this.losesQuestion = false;
@@ -106,16 +112,18 @@ async function play(options: ReplicationOptions = {}, count = 2) {
     pool: POOL_DEFAULTS,
     replication: { ...REPLICATION_DEFAULTS, ...options },
   });
-  const database = new ReplicaDatabase({
-    primary: primaryServer.engine.open(POOL_DEFAULTS),
-    set,
-    contexts: undefined,
-  });
+  const contexts = new WriteContexts();
+  const database = new ReplicaDatabase({ primary: primaryServer.engine.open(POOL_DEFAULTS), set, contexts });
   await set.use();
   await set.look();
   const read = () => database.run(READ).then(({ rows }) => rows[0]?.["name"]);
   const settled = () => new Promise((resolve) => setImmediate(resolve));
-  return { primaryServer, servers, set, database, read, settled, [Symbol.asyncDispose]: () => set.close() };
+  const wrote = () => contexts.current.of(primary).note();
+  const close = async () => {
+    await set.close();
+    await Promise.all([primary.close(), database.close()]);
+  };
+  return { primaryServer, servers, set, database, read, wrote, settled, close, [Symbol.asyncDispose]: close };
 }
 
 describe("the choice among replicas", () => {
@@ -227,6 +235,28 @@ describe("the choice among replicas", () => {
     } finally {
       vi.useRealTimers();
     }
+  });
+
+  test("a close ends reads that wait for a position, and opens nothing again", async () => {
+    await using played = await play({ freshnessWaitMs: 20_000 });
+    const { primaryServer, servers } = played;
+    const [one] = servers as [PlayedServer];
+    primaryServer.position = "0/200";
+    played.wrote();
+    const waiting = played.read().catch((error: unknown) => error);
+    await expect.poll(() => one.questions).toBeGreaterThan(10);
+    primaryServer.dead = true;
+    played.wrote();
+    const asking = played.read().catch((error: unknown) => error);
+    await expect.poll(() => played.set.primary.state).toBe("down");
+    await played.close();
+    expect(await Promise.all([waiting, asking])).toEqual([
+      expect.objectContaining({ code: "CLOSED" }),
+      expect.objectContaining({ code: "CLOSED" }),
+    ]);
+    // The test's own.
+    expect(primaryServer.openPools.size).toBe(1);
+    expect(servers.map(({ openPools }) => openPools.size)).toEqual([0, 0]);
   });
 
   test("one connection that is lost leaves nobody without an answer, also where the primary is not asked", async () => {
