@@ -49,6 +49,10 @@ export class MainBinding implements SessionBinding {
     return undefined;
   }
 
+  async hasArrived(): Promise<boolean> {
+    return true;
+  }
+
   beginWait(): undefined {
     return undefined;
   }
@@ -93,6 +97,10 @@ abstract class KeyBinding implements SessionBinding {
 
   findMoved(routed: RoutedTarget, runner: StatementRunner): Promise<RoutedTarget | undefined> {
     return this.#routes.findMoved(routed, runner);
+  }
+
+  hasArrived(routed: RoutedTarget, runner: StatementRunner): Promise<boolean> {
+    return this.#routes.hasArrived(routed, runner);
   }
 
   beginWait(signal?: AbortSignal): WriteWait {

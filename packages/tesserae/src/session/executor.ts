@@ -68,13 +68,13 @@ export class RoutedExecutor extends DefaultQueryExecutor {
     const binding = this.#binding;
     const first = binding.route();
     const routed = first instanceof Promise ? await first : first;
-    const result =
-      open === undefined
-        ? ((await this.#run(query, routed, signal)) as QueryResult<R>)
-        : await joinTransaction(open, routed.target, binding).executeFor<R>(
-            { tenant: binding.tenant, way: binding, routed },
-            query,
-          );
+    let result: QueryResult<R>;
+    if (open === undefined) {
+      result = (await this.#run(query, routed, signal)) as QueryResult<R>;
+    } else {
+      const traveller = { tenant: binding.tenant, way: binding, routed };
+      result = await (await joinTransaction(open, traveller)).executeFor<R>(traveller, query);
+    }
     return this.plugins.length === 0 ? result : this.#transform(result, query, signal);
   }
 
@@ -116,7 +116,7 @@ export class RoutedExecutor extends DefaultQueryExecutor {
     const traveller = { tenant: binding.tenant, way: binding, routed };
     const open = openTransaction();
     if (open !== undefined) {
-      const joined = joinTransaction(open, target, binding);
+      const joined = await joinTransaction(open, traveller);
       if (binding.strict) joined.askAtCommit(traveller);
       return consumer(joined);
     }

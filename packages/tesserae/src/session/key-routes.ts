@@ -103,6 +103,10 @@ export class KeyRoutes implements Way {
     );
   }
 
+  async hasArrived(_routed: RoutedTarget, _runner: StatementRunner): Promise<boolean> {
+    return true;
+  }
+
   beginWait(signal?: AbortSignal): WriteWait {
     const { watches, writeWaitMs } = this.#shared.following;
     const look = () => this.#look();

@@ -4,9 +4,8 @@
  * since no transaction spans two servers. A transaction begun with `startTransaction()` has no closure and cannot be seen here.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { type ErrorPlace, TesseraeError } from "../base/errors.ts";
-import type { RoutedConnection } from "./routed-connection.ts";
-import type { Target } from "./target.ts";
+import { TesseraeError } from "../base/errors.ts";
+import type { RoutedConnection, Traveller } from "./routed-connection.ts";
 
 const storage = new AsyncLocalStorage<RoutedConnection>();
 
@@ -21,19 +20,25 @@ export function openTransaction(): RoutedConnection | undefined {
   return connection?.inTransaction === true ? connection : undefined;
 }
 
-/** Who wants to join: a key's session, or main's (without tenant). */
-export interface Joiner {
-  readonly tenant: string | undefined;
-  readonly place: ErrorPlace;
-}
-
 /**
  * The open transaction's connection, when it is at `target`; TRANSACTION_OTHER_SHARD when it is elsewhere. A read on a replica joins the transaction of its primary,
  * and so sees what that has written; but nothing of the primary's joins a transaction on a replica, which is read only and may lag behind. Where main is the one shard every key is
- * on it, which says nothing about tomorrow: there another key is refused with TRANSACTION_OTHER_KEY.
+ * on it, which says nothing about tomorrow: there another key is refused with TRANSACTION_OTHER_KEY. A replica was chosen for the key that began there, and may lack another one's rows:
+ * REPLICA_WITHOUT_KEY.
  */
-export function joinTransaction(open: RoutedConnection, target: Target, joiner: Joiner): RoutedConnection {
-  const { tenant, place } = joiner;
+export async function joinTransaction(
+  open: RoutedConnection,
+  traveller: Traveller,
+): Promise<RoutedConnection> {
+  refuseOther(open, traveller);
+  if (open.target.isReplica) await open.admit(traveller);
+  return open;
+}
+
+function refuseOther(
+  open: RoutedConnection,
+  { tenant, way: { place }, routed: { target } }: Traveller,
+): void {
   const { name } = target;
   if (open.target.isReplica && !target.isReplica) {
     throw new TesseraeError(
@@ -43,7 +48,7 @@ export function joinTransaction(open: RoutedConnection, target: Target, joiner: 
     );
   }
   if (open.target.name === name) {
-    if (open.tenant === tenant || !open.target.isOnlyShard) return open;
+    if (open.tenant === tenant || !open.target.isOnlyShard) return;
     throw new TesseraeError(
       "TRANSACTION_OTHER_KEY",
       `A transaction of ${open.tenant} is open; this statement belongs to ${tenant}. Both live on this one database today, but on many they will not always: ` +

@@ -167,13 +167,13 @@ export class PreparedQuery<P extends PreparedParameters, O> {
     const routed = first instanceof Promise ? await first : first;
     const open = openTransaction();
     const bind = (target: Target): Bound => this.#bind(target, canonical, given, way);
-    const result =
-      open === undefined
-        ? await runRouted(way, routed, bind)
-        : await joinTransaction(open, routed.target, way).runBound(
-            { tenant: way.tenant, way, routed },
-            bind(open.target),
-          );
+    let result: QueryResult<never>;
+    if (open === undefined) {
+      result = await runRouted(way, routed, bind);
+    } else {
+      const traveller = { tenant: way.tenant, way, routed };
+      result = await (await joinTransaction(open, traveller)).runBound(traveller, bind(open.target));
+    }
     return asExecuted<O>(result, this.#for(routed.target.kit).query);
   }
 
@@ -277,6 +277,10 @@ class BuildingBinding implements SessionBinding {
 
   async findMoved(): Promise<undefined> {
     return undefined;
+  }
+
+  async hasArrived(): Promise<boolean> {
+    return true;
   }
 
   beginWait(): undefined {

@@ -7,7 +7,8 @@
  * primary: the shard has the rows for longer than anybody may still read them there, and a replica has them for longer than its primary.
  */
 import { isTesseraeError } from "../base/errors.ts";
-import type { ReplicaDatabase } from "../replicas/replica-database.ts";
+import { ReplicaConnection } from "../replicas/replica-connection.ts";
+import { ReplicaDatabase } from "../replicas/replica-database.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import type { Consistency } from "./following.ts";
 import { type FederationRoutes, KeyRoutes } from "./key-routes.ts";
@@ -47,9 +48,14 @@ export class ReplicaRoutes extends KeyRoutes {
   /** Where a key lives now, only the primary of its shard can tell. */
   override async findMoved(routed: RoutedTarget, runner: StatementRunner): Promise<RoutedTarget | undefined> {
     const primary = primaryOf(routed);
-    const asked = primary === routed ? runner : primary.target.database;
+    // Of the primary's own connection as well, lest readers that hold one each wait for one more.
+    const asked = mayLag(runner) ? primary.target.database : runner;
     const moved = await super.findMoved(primary, asked);
     return moved === undefined ? undefined : this.#replicaOf(moved);
+  }
+
+  override hasArrived(routed: RoutedTarget, runner: StatementRunner): Promise<boolean> {
+    return mayLag(runner) ? this.#hasArrived(primaryOf(routed), runner) : super.hasArrived(routed, runner);
   }
 
   #replicaOf(primary: RoutedTarget): RoutedTarget {
@@ -61,25 +67,32 @@ export class ReplicaRoutes extends KeyRoutes {
     return route;
   }
 
-  #forKey(target: ReplicaTarget, { epoch }: RoutedTarget): Target {
+  #forKey(target: ReplicaTarget, primary: RoutedTarget): Target {
     if (!target.database.hasMembers) return target;
-    const { federation, following, toText } = this.#shared;
-    const { key } = this;
+    const { federation, toText } = this.#shared;
     const database = target.database.needing({
-      name: `${epoch} ${federation} ${toText(key)}`,
-      async ask(server) {
-        try {
-          const residence = await following.residences.read(target, server, key);
-          return takesWrites(residence) && residence?.epoch === epoch;
-        } catch (error) {
-          // So far behind that it has no control tables yet.
-          if (isTesseraeError(error, "SCHEMA_NOT_APPLIED")) return false;
-          throw error;
-        }
-      },
+      name: `${primary.epoch} ${federation} ${toText(this.key)}`,
+      ask: (server) => this.#hasArrived(primary, server),
     });
     return { ...target, database };
   }
+
+  async #hasArrived({ target, epoch }: RoutedTarget, server: StatementRunner): Promise<boolean> {
+    try {
+      const residence = await this.#shared.following.residences.read(target, server, this.key);
+      return takesWrites(residence) && residence?.epoch === epoch;
+    } catch (error) {
+      // So far behind that it has no control tables yet.
+      if (isTesseraeError(error, "SCHEMA_NOT_APPLIED")) return false;
+      throw error;
+    }
+  }
+}
+
+/** Whether a replica answers, and not the primary itself. */
+function mayLag(runner: StatementRunner): boolean {
+  if (runner instanceof ReplicaConnection) return !runner.isPrimarys;
+  return runner instanceof ReplicaDatabase && runner.hasMembers;
 }
 
 function primaryOf(routed: RoutedTarget): RoutedTarget {

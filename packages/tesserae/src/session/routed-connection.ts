@@ -25,6 +25,8 @@ export class RoutedConnection implements DatabaseConnection {
   inTransaction = false;
   /** Whose key must still live here at the commit, by key. */
   #atCommit: Map<string | undefined, Traveller> | undefined;
+  /** Keys, each at an epoch, whose rows are known to be here: where this is a replica. */
+  readonly #admitted = new Set<string>();
   /** Errors raised here, before any commit, because a key had moved or was about to. */
   #overtaken: Set<unknown> | undefined;
 
@@ -72,7 +74,28 @@ export class RoutedConnection implements DatabaseConnection {
   begun(): void {
     this.inTransaction = true;
     this.#atCommit = undefined;
+    // It may be on another server than the one before.
+    this.#admitted.clear();
+    this.#admitted.add(keyAt(this.opener));
     if (this.opener.way.strict) this.askAtCommit(this.opener);
+  }
+
+  /**
+   * A key that joins a transaction on a replica. That server was asked for the opener's rows and not for its; asked in the transaction itself, so that the answer is of the
+   * moment that it shows.
+   */
+  async admit(traveller: Traveller): Promise<void> {
+    const name = keyAt(traveller);
+    if (this.#admitted.has(name)) return;
+    const { way, routed } = traveller;
+    if (!(await way.hasArrived(routed, this.connection)))
+      throw new TesseraeError(
+        "REPLICA_WITHOUT_KEY",
+        `The open transaction reads on a replica of ${this.target.name} that does not show the rows of ${traveller.tenant} as they are now, because it moved and the replica is behind. ` +
+          "Begin the transaction with this key, which chooses a replica that has it; or read outside of the transaction, or in one of the primary's.",
+        way.place,
+      );
+    this.#admitted.add(name);
   }
 
   /** Has the transaction end with READ_STALE if the key has moved away by then. */
@@ -151,6 +174,10 @@ export class RoutedConnection implements DatabaseConnection {
     this.#overtaken.add(error);
     return error;
   }
+}
+
+function keyAt({ tenant, routed }: Traveller): string {
+  return `${routed.epoch} ${tenant}`;
 }
 
 /** Kysely hands back the connections that the executor provided; nothing else ever reaches this driver. */

@@ -19,6 +19,8 @@ export interface Way {
   holds(target: RoutedTarget): boolean;
   /** After a result has come: undefined if the key lived at `routed` when it was made, otherwise where it lives now. */
   findMoved(routed: RoutedTarget, runner: StatementRunner): Promise<RoutedTarget | undefined>;
+  /** Whether the rows that `runner` shows are the key's at `routed`: on a replica they may not have come yet, or be those of before it left. */
+  hasArrived(routed: RoutedTarget, runner: StatementRunner): Promise<boolean>;
   /** What a write that the guard refused waits with; undefined where nothing moves. */
   beginWait(signal?: AbortSignal): WriteWait | undefined;
 }

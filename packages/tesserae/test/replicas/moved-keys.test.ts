@@ -83,12 +83,52 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       await untilAllServe(servers.replicas, () => portOf(fed, ada.id), [servers.primary]);
     });
 
+    test("a key joins another one's transaction only on a replica that has its rows", async () => {
+      await using opened = await openReplicated(servers, 2, {
+        replication: { freshness: "none", maxLagMs: 600_000 },
+        directory: { leaseMs: 1_000 },
+      });
+      const { fed } = opened;
+      const ada = await addUser(fed, "ada", 2);
+      const bob = await addUser(fed, "bob", 1);
+      await servers.waitUntilCaughtUp();
+      await untilAllServe(servers.replicas, () => portOf(fed, ada.id));
+      const prepared = fed.prepare((db) => db.selectFrom("sheets").select("label"));
+      const inTransactionOf = <T>(key: bigint, read: () => Promise<T>) =>
+        fed.at(key).replica.transaction().execute(read);
+      const bobs = [{ label: "bob's" }];
+      for (const server of servers.replicas) await server.stopReplication();
+      try {
+        await fed.moves.move(bob.id, { to: 2, awaitReplicas: false, waitFor: "arrived", ...QUICK });
+        await expect(inTransactionOf(ada.id, () => labels(fed, bob.id))).rejects.toMatchObject({
+          code: "REPLICA_WITHOUT_KEY",
+          retryable: true,
+        });
+        await expect(inTransactionOf(ada.id, () => prepared.replica.at(bob.id))).rejects.toMatchObject({
+          code: "REPLICA_WITHOUT_KEY",
+        });
+        // Begun with the key that moved, the transaction is where both are.
+        const both = () => Promise.all([labels(fed, ada.id), labels(fed, bob.id)]);
+        expect(await inTransactionOf(bob.id, both)).toEqual([["ada's"], ["bob's"]]);
+        expect(
+          await fed
+            .at(ada.id)
+            .transaction()
+            .execute(() => prepared.replica.at(bob.id)),
+        ).toEqual(bobs);
+      } finally {
+        for (const server of servers.replicas) await server.startReplication();
+      }
+      await servers.waitUntilCaughtUp();
+      expect(await inTransactionOf(ada.id, () => prepared.replica.at(bob.id))).toEqual(bobs);
+    });
+
     test("a key that was removed and comes again shows nothing of its first life; keys of ranges and reference tables are read", async () => {
       await using opened = await openReplicated(servers, 2, {
         replication: { freshness: "none", maxLagMs: 600_000 },
       });
       const { fed } = opened;
-      const [still] = servers.replicas;
+      const [still, other] = servers.replicas;
       const ada = await addUser(fed, "ada", 1);
       await fed.main.insertInto("themes").values({ id: 1n, label: "dark" }).execute();
       await fed.references.publish();
@@ -110,6 +150,22 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
         await expect(labels(fed, ada.id)).rejects.toMatchObject({ code: "KEY_UNKNOWN" });
         await fed.tenants.add(ada.id, { shard: 1 });
         for (let i = 0; i < 6; i++) expect(await labels(fed, ada.id)).toEqual([]);
+
+        // A key that gets a place of its own out of its range, and the rest of the range.
+        await fed.isolate(5_500n, { awaitReplicas: false, ...QUICK });
+        for (let i = 0; i < 6; i++) expect(await labels(fed, 5_500n)).toEqual(["in a range"]);
+        // There and back: the replica that stands still has it in the range, as it was before it left.
+        for (const to of [1, 2]) {
+          await fed.moves.move(5_500n, { to, awaitReplicas: false, ...QUICK });
+          await fed
+            .at(5_500n)
+            .updateTable("sheets")
+            .set({ label: `on ${to}` })
+            .execute();
+          await other?.waitUntilCaughtUp();
+          for (let i = 0; i < 6; i++) expect(await labels(fed, 5_500n)).toEqual([`on ${to}`]);
+        }
+        await untilAllServe(servers.replicas, () => portOf(fed, 5_600n));
       } finally {
         await still?.startReplication();
       }

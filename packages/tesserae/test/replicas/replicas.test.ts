@@ -197,6 +197,30 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       }
     });
 
+    test("strict transactions that the primary answers need one connection each", async () => {
+      await using opened = await openReplicated(servers, 0);
+      const fed = await opened.open({
+        replicas: undefined as never,
+        consistency: "strict",
+        pool: { connectionsMax: 2, acquireTimeoutMs: 2_000 },
+      });
+      const ada = await addUser(fed, "ada");
+      const labels = () => fed.at(ada.id).replica.selectFrom("sheets").select("label").execute();
+      for (const begin of [() => fed.at(ada.id).replica.transaction(), () => fed.at(ada.id).transaction()]) {
+        let reading = 2;
+        const both = Promise.withResolvers<void>();
+        const read = () =>
+          begin().execute(async () => {
+            const rows = await labels();
+            reading -= 1;
+            if (reading === 0) both.resolve();
+            await both.promise;
+            return rows;
+          });
+        expect(await Promise.all([read(), read()])).toEqual([[{ label: "ada's" }], [{ label: "ada's" }]]);
+      }
+    });
+
     test("no read fails when replicas are killed, one hangs, and all are gone; they come back by themselves", {
       timeout: 120_000,
     }, async () => {
