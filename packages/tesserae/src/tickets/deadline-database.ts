@@ -1,6 +1,7 @@
 /**
  * A database whose every answer has a deadline. What a statement that comes too late has done nobody knows, so its connection is closed and not given back; a
- * connection that is still being made may come and serve the next caller. The wait for a free connection is not the server's slowness and does not count.
+ * connection that is still being made may come and serve the next caller. The wait for a free connection is not the server's slowness and does not count; but who still
+ * queues when an answer comes too late hears of it at once, and does not wait for a server that hangs.
  */
 import { TesseraeError } from "../base/errors.ts";
 import { Semaphore } from "../base/semaphore.ts";
@@ -15,6 +16,9 @@ import type {
   RawRow,
   Statement,
 } from "../engine/contract.ts";
+
+/** A timer that runs later than this was kept from it. */
+const BUSY_MS = 50;
 
 export interface DeadlineOptions {
   /** How long connecting and a statement may take together. */
@@ -44,7 +48,7 @@ export class DeadlineDatabase implements Database {
 
   async run(statement: Statement): Promise<EngineResult> {
     await this.#permit();
-    const deadline = new Deadline(this.engine.address.display, this.#options.timeoutMs);
+    const deadline = this.#deadline();
     let connection: Connection | undefined;
     try {
       connection = await this.#inner.acquire({ signal: deadline.signal });
@@ -58,11 +62,13 @@ export class DeadlineDatabase implements Database {
 
   async acquire(options: AcquireOptions = {}): Promise<Connection> {
     await this.#permit();
-    const deadline = new Deadline(this.engine.address.display, this.#options.timeoutMs);
+    const deadline = this.#deadline();
     try {
       const connection = await this.#inner.acquire({ ...options, signal: deadline.signal });
-      return new DeadlineConnection(connection, this.#options.timeoutMs, this.engine, () =>
-        this.#permits.give(),
+      return new DeadlineConnection(
+        connection,
+        () => this.#deadline(),
+        () => this.#permits.give(),
       );
     } catch (error) {
       this.#permits.give();
@@ -74,6 +80,19 @@ export class DeadlineDatabase implements Database {
 
   close(timeoutMs?: number): Promise<void> {
     return this.#inner.close(timeoutMs);
+  }
+
+  #deadline(): Deadline {
+    const { timeoutMs } = this.#options;
+    const { display } = this.engine.address;
+    return new Deadline(display, timeoutMs, () =>
+      this.#permits.rejectWaiters(
+        new TesseraeError(
+          "CONNECTION_LIMIT",
+          `All connections to ${display} are in use, and it did not answer one of them within ${timeoutMs} ms.`,
+        ),
+      ),
+    );
   }
 
   #permit(): Promise<void> {
@@ -89,17 +108,43 @@ export class DeadlineDatabase implements Database {
   }
 }
 
-/** One wait for one answer. */
+/**
+ * One wait for one answer. Timers run before sockets are read: after a moment in which the process was busy with something else the answer may be there already. So the
+ * sockets have their turn first, and a wait that could not even be looked after in time begins once more.
+ */
 class Deadline {
   readonly #controller = new AbortController();
-  readonly #timer: NodeJS.Timeout;
+  readonly #timeoutMs: number;
+  readonly #fail: () => void;
+  #timer: NodeJS.Timeout | undefined;
+  #dueAt = 0;
+  #isLast = false;
+  #ended = false;
 
-  constructor(address: string, timeoutMs: number) {
+  constructor(address: string, timeoutMs: number, onPassed: () => void) {
+    this.#timeoutMs = timeoutMs;
+    this.#fail = () => {
+      const late = new TesseraeError("CONNECTION_LOST", `${address} did not answer within ${timeoutMs} ms.`);
+      this.#controller.abort(late);
+      onPassed();
+    };
+    this.#start();
+  }
+
+  #start(): void {
+    this.#dueAt = performance.now() + this.#timeoutMs;
     this.#timer = setTimeout(() => {
-      this.#controller.abort(
-        new TesseraeError("CONNECTION_LOST", `${address} did not answer within ${timeoutMs} ms.`),
-      );
-    }, timeoutMs);
+      const wasBusy = performance.now() - this.#dueAt > BUSY_MS;
+      setImmediate(() => {
+        if (this.#ended) return;
+        if (!wasBusy || this.#isLast) {
+          this.#fail();
+          return;
+        }
+        this.#isLast = true;
+        this.#start();
+      });
+    }, this.#timeoutMs);
   }
 
   get signal(): AbortSignal {
@@ -120,6 +165,7 @@ class Deadline {
   }
 
   end(): void {
+    this.#ended = true;
     clearTimeout(this.#timer);
   }
 }
@@ -127,16 +173,14 @@ class Deadline {
 /** Each statement has the deadline. After one that came too late the connection is good for nothing but being closed. */
 class DeadlineConnection implements Connection {
   readonly #inner: Connection;
-  readonly #timeoutMs: number;
-  readonly #engine: Engine;
+  readonly #deadline: () => Deadline;
   readonly #released: () => void;
   #late: TesseraeError | undefined;
   #isReleased = false;
 
-  constructor(inner: Connection, timeoutMs: number, engine: Engine, released: () => void) {
+  constructor(inner: Connection, deadline: () => Deadline, released: () => void) {
     this.#inner = inner;
-    this.#timeoutMs = timeoutMs;
-    this.#engine = engine;
+    this.#deadline = deadline;
     this.#released = released;
   }
 
@@ -181,7 +225,7 @@ class DeadlineConnection implements Connection {
 
   async #limit<T>(work: () => Promise<T>): Promise<T> {
     if (this.#late !== undefined) throw this.#late;
-    const deadline = new Deadline(this.#engine.address.display, this.#timeoutMs);
+    const deadline = this.#deadline();
     try {
       return await deadline.limit(work());
     } catch (error) {

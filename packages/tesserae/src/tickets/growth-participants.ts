@@ -35,8 +35,11 @@ export async function reachParticipants(
     return { reached: [main], missing: undefined };
   }
   const silent: { readonly server: TicketServer; readonly error: Error }[] = [];
-  for (const server of members.servers)
-    await server.identify(server.commanded).catch((error: Error) => silent.push({ server, error }));
+  await Promise.all(
+    members.servers.map((server) =>
+      server.identify(server.commanded).catch((error: Error) => silent.push({ server, error })),
+    ),
+  );
   const down = new Set(silent.map(({ server }) => server));
   const reached = members.servers
     .filter((server) => server.id !== undefined && servers.includes(server.id) && !down.has(server))

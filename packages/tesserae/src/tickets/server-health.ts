@@ -34,7 +34,8 @@ export class ServerHealth {
   }
 
   failed(reason: Error): void {
-    this.#failures += 1;
+    // What many callers meet at once is one failure.
+    if (!this.fresh) this.#failures += 1;
     this.#reason = reason;
     this.#failedAt = this.#now();
     const backoffMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** (this.#failures - 1));

@@ -97,6 +97,29 @@ for (const engine of ["mysql", "postgres"] satisfies EngineName[]) {
       await until(() => proxy.connections <= 4);
     });
 
+    test("slow, with many callers at once: they queue for it no longer than one deadline", async () => {
+      await until(bothGive);
+      proxy.stall();
+      const begun = performance.now();
+      ids.push(...(await Promise.all(Array.from({ length: 200 }, () => places.tickets.next("dots")))));
+      expect(performance.now() - begun).toBeLessThan(2 * TIMEOUT_MS + 1_000);
+      proxy.heal();
+      await until(bothGive);
+      expect(hasDuplicates(ids)).toBe(false);
+    });
+
+    test("a process that was busy itself takes no server for a slow one", async () => {
+      await until(bothGive);
+      const taken = Array.from({ length: 8 }, () => places.tickets.next("dots"));
+      await new Promise((resolve) => setImmediate(resolve));
+      const begun = performance.now();
+      while (performance.now() - begun < TIMEOUT_MS + 200);
+      ids.push(...(await Promise.all(taken)));
+      const { servers } = await places.tickets.status();
+      expect(servers.map(({ state }) => state)).toEqual(["open", "open"]);
+      expect(hasDuplicates(ids)).toBe(false);
+    });
+
     test("read-only: left out, and back when it takes writes", async () => {
       await until(bothGive);
       const [on, off] = READ_ONLY[engine] as (typeof READ_ONLY)[string];
