@@ -119,6 +119,8 @@ export interface Statement {
   readonly prepare?: boolean;
   /** A plain read: an engine with one writer may run it on a reader. */
   readonly readOnly?: boolean;
+  /** A read by its form, whose text calls what may write all the same. Where nothing must be written it runs in a transaction that is read only. */
+  readonly mayWrite?: boolean;
   /**
    * Inside a transaction: having waited so long for a lock, the statement ends with LOCK_TIMEOUT, in ms, less than a second too. It may take back what the
    * statement did, or fail the transaction: roll back. An engine with one writer has all its locks since the begin, and nothing to wait for.
@@ -223,8 +225,8 @@ export interface ErrorReason {
  */
 export interface EngineReplication {
   /**
-   * A SELECT of one row: `position`, text, empty or null where the server keeps none (its log is off); `sent`, where it is there and not null: how much of it
-   * replicas can have been sent by now; `writable`, 1 for a primary and 0 for a replica or a server that was made read-only. Any login may run it.
+   * A SELECT of one row: `position`, text, empty or null where the server keeps none (its log is off); on a primary, where they are there and not null, `written`: the
+   * end of its log, with what is not committed yet, and `sent`: how much of that replicas can have been sent by now; `writable`, 1 for a primary and 0 for a replica or a server that was made read-only. Any login may run it.
    */
   readonly statusSql: string;
   /** Whether everything at `wanted` is in `position`. False where one of the two is no position of this engine. */

@@ -64,9 +64,9 @@ export class OwnWrites {
    */
   async verify(): Promise<void> {
     const wish = this.#wish;
-    const position = await this.#primary.askPosition();
+    const end = await this.#primary.askEnd();
     if (wish === undefined || wish !== this.#wish) return;
-    if (position === undefined || !wish.isWithin(position)) this.#wish = undefined;
+    if (end === undefined || !wish.isWithin(end)) this.#wish = undefined;
   }
 
   #wishFor(position: string, sinceMs: number): Wish {

@@ -3,7 +3,7 @@ import { TesseraeError } from "../base/errors.ts";
 import { FreshAnswers } from "../base/fresh-answers.ts";
 import type { Database, EngineDialect, EngineReplication } from "../engine/contract.ts";
 import { PositionHistory } from "./position-history.ts";
-import { StatusQuestion } from "./status-question.ts";
+import { type ReplicationStatus, StatusQuestion } from "./status-question.ts";
 
 /** As tokens name it: `main`, or a shard's number. */
 export type PrimaryName = "main" | `${number}`;
@@ -27,7 +27,7 @@ export class Primary {
   readonly #question: StatusQuestion;
   #identity: string | undefined;
   readonly #followers = new Set<Follower>();
-  readonly #answers = new FreshAnswers<string | undefined>();
+  readonly #answers = new FreshAnswers<ReplicationStatus>();
 
   /** `open` gives a pool of one connection. */
   constructor(
@@ -49,8 +49,14 @@ export class Primary {
    * The position that everything is in which was committed before this call; undefined where the server keeps none. Rejects where it does not answer. All who ask at the
    * same time share one question.
    */
-  askPosition(): Promise<string | undefined> {
-    return this.#answers.ask("position", () => this.#ask());
+  async askPosition(): Promise<string | undefined> {
+    return (await this.#answers.ask("status", () => this.#ask())).position;
+  }
+
+  /** The end of its log: no position of its history is behind it. */
+  async askEnd(): Promise<string | undefined> {
+    const { written, position } = await this.#answers.ask("status", () => this.#ask());
+    return written ?? position;
   }
 
   /** Who hears each answer: what it had applied before the question is in the answer, or in no log that will ever reach it. */
@@ -65,17 +71,19 @@ export class Primary {
     return this.#identity;
   }
 
-  async #ask(): Promise<string | undefined> {
+  async #ask(): Promise<ReplicationStatus> {
     const askedMs = performance.now();
     const hear = [...this.#followers].map((follower) => follower.heardBefore());
     try {
-      const { position, sent, writable } = await this.#question.ask();
+      const status = await this.#question.ask();
+      const { position, written, sent, writable } = status;
       if (!writable) throw this.#demoted();
       this.state = position === undefined ? "keeps none" : "answers";
       const sample = sent ?? position;
       if (sample !== undefined) this.history.add(sample, askedMs);
-      if (position !== undefined) for (const compare of hear) compare(position);
-      return position;
+      const end = written ?? position;
+      if (end !== undefined) for (const compare of hear) compare(end);
+      return status;
     } catch (error) {
       this.state = "down";
       throw error;

@@ -12,6 +12,8 @@ export const ANSWER_MS_MAX = 1_000;
 export interface ReplicationStatus {
   /** Undefined where the server keeps none. */
   readonly position: string | undefined;
+  /** Of a primary, the end of its log, where it has what is not committed yet. */
+  readonly written: string | undefined;
   /** Of a primary, how much of it replicas can have been sent. */
   readonly sent: string | undefined;
   readonly writable: boolean;
@@ -45,8 +47,13 @@ export class StatusQuestion {
   /** Rejects with a TesseraeError; NoAnswer where the server did not answer in time. */
   async ask(): Promise<ReplicationStatus> {
     const [row] = await this.#select(this.#replication.statusSql);
-    const { position, sent, writable } = row as RawRow;
-    return { position: textOf(position), sent: textOf(sent), writable: Number(writable) === 1 };
+    const { position, written, sent, writable } = row as RawRow;
+    return {
+      position: textOf(position),
+      written: textOf(written),
+      sent: textOf(sent),
+      writable: Number(writable) === 1,
+    };
   }
 
   /** Whose database it is, by its control tables; undefined where there are none. A copy says the same as its primary. */

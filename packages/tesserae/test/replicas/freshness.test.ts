@@ -1,4 +1,5 @@
 /** What a context has written, its reads on replicas see: whatever the replicas do meanwhile, and also where a token has carried it on. */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -228,6 +229,32 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
         await servers.waitUntilCaughtUp();
         await onReplicas("set global gtid_strict_mode = 1");
       }
+    });
+
+    test("nobody waits for what others have written and not committed", async () => {
+      await using opened = await openReplicated(servers, 0, { replication: { freshnessWaitMs: 5_000 } });
+      const { fed } = opened;
+      const ada = await addUser(fed, "ada");
+      const bob = await addUser(fed, "bob");
+      await servers.waitUntilCaughtUp();
+      await readUntil(fed, (replicas) => replicas.every(({ state }) => state === "healthy"));
+      const rename = (
+        db: Pick<DotsFederation["main"], "updateTable">,
+        { id }: { id: bigint },
+        name: string,
+      ) => db.updateTable("users").set({ name }).where("id", "=", id).execute();
+      await fed.freshness.run(async () => {
+        await rename(fed.main, ada, "eve");
+        const read = AsyncLocalStorage.bind(() => nameAndPort(fed, ada.id));
+        await fed.freshness.run(() =>
+          fed.main.transaction().execute(async (tx) => {
+            await rename(tx, bob, "mallory");
+            const row = await read();
+            expect(row?.name).toBe("eve");
+            expect(servers.replicas.map(({ port }) => port)).toContain(Number(row?.port));
+          }),
+        );
+      });
     });
 
     test("main's writes are noted also where only the shard that it is has replicas", async () => {
