@@ -21,7 +21,7 @@ import type { TicketBlock, TicketSequence } from "./ticket-source.ts";
 
 /** The row of `tesserae_meta` with the state of a server's counters. */
 export const TICKETS_META = "tickets";
-const BIGINT_TOP = 2n ** 63n - 1n;
+export const BIGINT_TOP = 2n ** 63n - 1n;
 
 /** What a server counts for: ids that leave `offset` when divided by `step`, in the set with the number `generation`. */
 export interface CounterPlace {
@@ -62,11 +62,12 @@ export type NoLease = "moved" | "exhausted";
 /** The number that a closed or stopped row has for a generation. */
 export const closedFor = (generation: number): bigint => -1n - BigInt(generation);
 
-/** The first id from `low` on that the place gives. */
+/** The first id from `low` on that the place gives. Beyond the last number that a counter can hold there is none: it stays there, and is exhausted. */
 export function firstFrom(low: bigint, { offset, step }: CounterPlace): bigint {
   const from = low < 1n ? 1n : low;
   const ahead = (BigInt(offset) - from) % BigInt(step);
-  return from + (ahead < 0n ? ahead + BigInt(step) : ahead);
+  const first = from + (ahead < 0n ? ahead + BigInt(step) : ahead);
+  return first < BIGINT_TOP ? first : BIGINT_TOP;
 }
 
 /** The last id that may be given: the counter holds the id after it, which must fit its column. */

@@ -2,7 +2,7 @@
 import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import { counterBehind, findCounterBehind } from "./counter-check.ts";
 import { raiseCounter } from "./counter-states.ts";
-import { type CounterPlace, type CounterTable, isStopped } from "./counter-table.ts";
+import { BIGINT_TOP, type CounterPlace, type CounterTable, isStopped } from "./counter-table.ts";
 import type { IdsInUse } from "./ids-in-use.ts";
 import type { NamedSequence } from "./sequences.ts";
 import { recoverSet } from "./set-recovery.ts";
@@ -180,10 +180,13 @@ export class FederationTickets extends Tickets {
         { cluster: "tickets", operation: "tickets.raise" },
       );
     const above = options.above ?? (await highestKnown(sequence, counted, idsInUse)) + RAISE_MARGIN;
-    if (above < 0n || (bounds !== undefined && above >= bounds.max))
+    // Every server must have ids left, and a growth a number to begin from.
+    const top = BIGINT_TOP - RAISE_MARGIN;
+    const limit = bounds === undefined || bounds.max > top ? top : bounds.max;
+    if (above < 0n || above >= limit)
       throw new TesseraeError(
         "VALUE_INVALID",
-        `tickets.raise("${sequence}", { above: ${above} }): the number is from 0 to below the sequence's last id${bounds === undefined ? "" : `, ${bounds.max}`}. Say above what the counters are to be.`,
+        `tickets.raise("${sequence}", { above: ${above} }): the number is from 0 to below ${limit}, or no id would be left. Say above what the counters are to be.`,
         { cluster: "tickets", operation: "tickets.raise" },
       );
     const names = [...this.#sequences.keys(), ...(await members.main.readRows()).map(({ name }) => name)];

@@ -118,7 +118,7 @@ for (const engine of ["mysql", "postgres"] satisfies EngineName[]) {
   describe.skipIf(whyUnavailable(engine) !== undefined)(
     `a server restored under processes, on ${engine}`,
     () => {
-      test("found by one that never had its later ids, and by one that began without it", async () => {
+      test("a restored one is found by one that never had its later ids, and by one that began without it", async () => {
         await using databases = await freshDatabases(engine, 3);
         const [main, first, second] = databases.urls as [string, string, string];
         await using way = await TcpProxy.toUrl(first);
@@ -149,6 +149,27 @@ for (const engine of ["mysql", "postgres"] satisfies EngineName[]) {
         for (const process of [begun, idle, busy]) ids.push(...(await take(process, 6)));
         expect(hasDuplicates(ids)).toBe(false);
         expect((await begun.tickets.check()).map(({ code }) => code)).toEqual(["TICKET_COUNTER_BEHIND"]);
+      });
+
+      test("a process that starts while a growth passes by is refused nothing", async () => {
+        await using databases = await freshDatabases(engine, 4);
+        const [main, one, two, three] = databases.urls as [string, string, string, string];
+        await using way = await TcpProxy.toUrl(three);
+        await using site = new TicketSite([main, one, two, three]);
+        const places = await site.open([one, two], SINGLE);
+        await places.schema.apply();
+        const ids = await take(places, 2);
+        way.stall();
+        const starter = await site.open([one, two, way.url(three)], {
+          ticketing: { mode: "single", timeoutMs: 60_000 },
+        });
+        const taken = take(starter, 1);
+        // It has read main, and asks the server who it is.
+        await expect.poll(() => way.connections, { timeout: 10_000 }).toBeGreaterThan(0);
+        await (await site.open(site.tickets)).tickets.grow();
+        way.heal();
+        ids.push(...(await taken), ...(await take(starter, 5)), ...(await take(places, 5)));
+        expect(hasDuplicates(ids)).toBe(false);
       });
     },
   );

@@ -54,6 +54,25 @@ forEachEngine((engine) => {
       expect(await places.tickets.next("dots")).toBeGreaterThan(0n);
     });
 
+    test("a sequence at the end of 63 bits is exhausted, and stands in the way of nothing", async () => {
+      await using site = await TicketSite.of(engine, 2);
+      const start = 2n ** 63n - 3n;
+      const options = { ticketing: { mode: "single" as const, sequences: { late: { start } } } };
+      const poor = await site.open([], options);
+      await poor.schema.apply();
+      expect(await poor.tickets.take("late", 2)).toEqual([start, start + 1n]);
+      const exhausted = { code: "TICKET_SEQUENCE_EXHAUSTED" };
+      await expect(poor.tickets.next("late")).rejects.toMatchObject(exhausted);
+      await poor.tickets.next("dots");
+      await expect(poor.tickets.raise("dots", { above: start })).rejects.toMatchObject({
+        code: "VALUE_INVALID",
+      });
+      const places = await site.open(site.tickets, options);
+      expect(await places.tickets.grow()).toMatchObject({ generation: 1, changed: true });
+      expect(await places.tickets.next("dots")).toBeGreaterThan(1n);
+      await expect(places.tickets.next("late")).rejects.toMatchObject(exhausted);
+    });
+
     test("refuses what operators get wrong, and says what to do", async () => {
       await using site = await TicketSite.of(engine, 4);
       const [one, two, copy, stranger] = site.tickets as [string, string, string, string];
