@@ -51,6 +51,11 @@ export interface LossJudge {
   isLost(term: Term, error: unknown): boolean;
 }
 
+/** By its form, or because of what it calls: outside of a transaction it runs in one that is read only. */
+function mayWrite(statement: Statement): boolean {
+  return statement.readOnly !== true || statement.mayWrite === true;
+}
+
 export class ReplicaConnection implements Connection {
   readonly #holder: Holder;
   readonly #judge: LossJudge | undefined;
@@ -76,7 +81,7 @@ export class ReplicaConnection implements Connection {
   }
 
   async run(statement: Statement): Promise<EngineResult> {
-    if (this.#begun !== undefined || statement.readOnly === true)
+    if (this.#begun !== undefined || !mayWrite(statement))
       return this.#step((connection) => connection.run(statement));
     await this.begin();
     try {
@@ -87,7 +92,7 @@ export class ReplicaConnection implements Connection {
   }
 
   async *stream(statement: Statement, chunkRows: number): AsyncGenerator<RawRow[], void, undefined> {
-    const alone = this.#begun === undefined && statement.readOnly !== true;
+    const alone = this.#begun === undefined && mayWrite(statement);
     if (alone) await this.begin();
     try {
       for (;;) {

@@ -101,12 +101,12 @@ export class ReplicaDatabase implements Database {
   async run(statement: Statement): Promise<EngineResult> {
     if (statement.readOnly !== true) return this.#runInTransaction(statement);
     const set = this.#set;
-    if (set === undefined) return this.#primary.run(statement);
+    if (set === undefined) return this.#runOnPrimary(statement);
     let attempt: Attempt | undefined;
     for (;;) {
       const picked = this.#pick(set, attempt);
       const term = picked instanceof Promise ? await picked : picked;
-      if (term === undefined) return this.#primary.run(statement);
+      if (term === undefined) return this.#runOnPrimary(statement);
       term.inFlight += 1;
       try {
         return await term.watch(term.database.run(statement));
@@ -174,6 +174,19 @@ export class ReplicaDatabase implements Database {
     try {
       return await connection.run(statement);
     } finally {
+      connection.release();
+    }
+  }
+
+  /** A replica's server refuses what a called function writes; the primary does in a transaction that is read only. */
+  async #runOnPrimary(statement: Statement): Promise<EngineResult> {
+    if (statement.mayWrite !== true) return this.#primary.run(statement);
+    const connection = await this.#primary.acquire({ mode: "read" });
+    try {
+      await connection.begin({ readOnly: true });
+      return await connection.run(statement);
+    } finally {
+      // Which ends the transaction.
       connection.release();
     }
   }

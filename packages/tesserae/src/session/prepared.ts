@@ -186,7 +186,8 @@ export class PreparedQuery<P extends PreparedParameters, O> {
       else if (slot.kind === "constant") parameters[i] = slot.value;
       else parameters[i] = encodeParameter(slot, values?.[slot.name], way);
     }
-    return { statement: { sql, parameters, readOnly: plan.readOnly }, plan };
+    const { readOnly, mayWrite } = plan;
+    return { statement: { sql, parameters, readOnly, mayWrite }, plan };
   }
 
   #for(kit: DialectKit): Compiled {

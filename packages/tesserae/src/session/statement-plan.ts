@@ -10,6 +10,7 @@ import type { LogicalType } from "../schema/logical-type.ts";
 import type { SchemaModel } from "../schema/model.ts";
 import { deriveTypes, type StatementTypes } from "./column-types.ts";
 import { SUM_OF_INTEGERS } from "./expression-types.ts";
+import { mayWrite } from "./function-calls.ts";
 import { parameterColumns, rawParameterTypes } from "./raw-statement.ts";
 import { isReadOnly, type Unguarded, whenUnguarded } from "./read-only.ts";
 
@@ -17,6 +18,7 @@ type Decode = (raw: unknown) => unknown;
 
 export class StatementPlan {
   readonly readOnly: boolean;
+  readonly mayWrite: boolean;
   /** When the guard hears nothing of the statement. */
   readonly unguarded: Unguarded;
   /** How many rows the statement writes, where the engine's own count says something else. */
@@ -33,11 +35,12 @@ export class StatementPlan {
     dialect: EngineDialect,
     schema: SchemaModel,
     types: StatementTypes,
-    effect: Pick<StatementPlan, "readOnly" | "unguarded" | "rowsWritten">,
+    effect: Pick<StatementPlan, "readOnly" | "mayWrite" | "unguarded" | "rowsWritten">,
   ) {
     this.#dialect = dialect;
     this.#schema = schema;
     this.readOnly = effect.readOnly;
+    this.mayWrite = effect.mayWrite;
     this.unguarded = effect.unguarded;
     this.rowsWritten = effect.rowsWritten;
     this.#parameterTypes = types.parameters;
@@ -59,7 +62,7 @@ export class StatementPlan {
     } catch (error) {
       throw isTesseraeError(error, "VALUE_INVALID") ? this.#refusedValue(error, sql, i) : error;
     }
-    return { sql, parameters, readOnly: this.readOnly };
+    return { sql, parameters, readOnly: this.readOnly, mayWrite: this.mayWrite };
   }
 
   encode(index: number, value: unknown): unknown {
@@ -172,11 +175,17 @@ export class StatementPlans {
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
     const types = deriveTypes(query, this.#schema, this.#dialect);
+    const readOnly = isReadOnly(query);
     const plan = new StatementPlan(
       this.#dialect,
       this.#schema,
       query.kind === "RawNode" ? this.#withTextTypes(types, compiled) : types,
-      { readOnly: isReadOnly(query), unguarded: whenUnguarded(query), rowsWritten },
+      {
+        readOnly,
+        mayWrite: !readOnly || mayWrite(compiled.sql, this.#dialect.name),
+        unguarded: whenUnguarded(query),
+        rowsWritten,
+      },
     );
     this.#plans.set(key, plan);
     return plan;

@@ -1,6 +1,6 @@
 /** Replicas over the engines' own replication: who answers, who is left out, and who comes back. */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { type ReplicatedServers, whyUnavailable } from "@tesserae/test-support";
+import { type ReplicatedServers, runAsAdmin, whyUnavailable } from "@tesserae/test-support";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isTesseraeError } from "../../src/index.ts";
@@ -46,6 +46,15 @@ function readWithoutEnd(fed: DotsFederation, readers = 8) {
     },
   };
 }
+
+const BUMP = {
+  mysql: [
+    "create function bump() returns int modifies sql data begin update users set name = 'bumped'; return 1; end",
+  ],
+  postgres: [
+    "create function bump() returns int language sql as $$ update users set name = 'bumped' returning 1 $$",
+  ],
+};
 
 const allHealthy = (replicas: readonly { state: string }[]) =>
   replicas.every(({ state }) => state === "healthy");
@@ -117,7 +126,22 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
         engine === "postgres"
           ? sql`with gone as (delete from sheets returning id) select * from gone`
           : sql`select * from sheets for update`;
+      // A select that was built, and calls a function that writes.
+      const database = new URL(String(opened.config.main)).pathname.slice(1);
+      await runAsAdmin(servers.primary, BUMP[engine], database);
+      await servers.waitUntilCaughtUp();
+      const bump = sql<number>`bump()`.as("bumped");
+      const prepared = (fed: DotsFederation) =>
+        fed.prepare((db) => db.selectFrom("sheets").select(sql<number>`bump()`.as("bumped")));
       for (const fed of [opened.fed, alone]) {
+        const calls = [
+          () => fed.replica.selectFrom("users").select(bump).execute(),
+          () => fed.at(ada.id).replica.selectFrom("sheets").select(bump).execute(),
+          () => prepared(fed).replica.at(ada.id),
+          () => fed.replica.connection().execute((held) => held.selectFrom("users").select(bump).execute()),
+        ];
+        for (const call of calls) await expect(call()).rejects.toThrow(/read[- ]only/i);
+        expect(await fed.main.selectFrom("users").select("name").execute()).toEqual([{ name: "ada" }]);
         const written = await hidden
           .execute(fed.at(ada.id).replica.unfiltered())
           .catch((error: unknown) => error);
