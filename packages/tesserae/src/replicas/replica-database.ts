@@ -217,7 +217,7 @@ export class ReplicaDatabase implements Database {
       set.throwIfClosed();
       if (writes?.isUnasked && !(await this.#askPosition(set, writes, attempt))) return undefined;
       const wish = writes === undefined || this.#isMoot(set, writes) ? undefined : writes.wish;
-      const term = this.#tooOften(set, attempt) ? undefined : set.choose(wish, attempt.excluded);
+      const term = this.#tooOften(set, attempt) ? undefined : this.#choose(set, writes, attempt);
       if (term !== undefined) {
         if (await this.#hasArrived(set, term, attempt)) return term;
       } else if (writes !== undefined && wish !== undefined && set.hasHealthy(attempt.excluded)) {
@@ -233,6 +233,13 @@ export class ReplicaDatabase implements Database {
         await set.settle();
       }
     }
+  }
+
+  /** Who has what is wished for; where nobody has, and that is moot, anyone who is healthy. */
+  #choose(set: ReplicaSet, writes: OwnWrites | undefined, { excluded }: Attempt): Term | undefined {
+    const term = set.choose(writes?.wish, excluded);
+    if (term !== undefined || writes === undefined || !this.#isMoot(set, writes)) return term;
+    return set.choose(undefined, excluded);
   }
 
   /** False where the read must go to the primary, because nobody knows the position of what was written. */
@@ -251,8 +258,8 @@ export class ReplicaDatabase implements Database {
   }
 
   /**
-   * While the primary is down nobody can tell where a write is, and a wait for what was lost with the primary would have no end. What was written longer ago than
-   * healthy replicas may be behind is taken as applied then, or lost.
+   * While the primary is down nobody can tell where a write is, and a wait for what was lost with it would have no end. So what was written longer ago than
+   * `maxLagMs` is not waited for: most likely it is applied, or lost.
    */
   #isMoot({ primary, replication }: ReplicaSet, writes: OwnWrites): boolean {
     return primary.state === "down" && performance.now() - writes.sinceMs > replication.maxLagMs;

@@ -259,6 +259,53 @@ describe("the choice among replicas", () => {
     expect(servers.map(({ openPools }) => openPools.size)).toEqual([0, 0]);
   });
 
+  test("while the primary is down, who is known to have what was written answers first, and in the end anyone", async () => {
+    await using played = await play({ maxLagMs: 200 });
+    const { primaryServer, servers } = played;
+    const [one, two] = servers as [PlayedServer, PlayedServer];
+    const served = async (read = played.read()) => {
+      await expect.poll(() => one.reads.length + two.reads.length).toBe(1);
+      for (const { resolve } of [...one.reads.splice(0), ...two.reads.splice(0)]) resolve();
+      return read;
+    };
+    primaryServer.position = "0/200";
+    two.position = "0/200";
+    played.wrote();
+    const wroteMs = performance.now();
+    expect(await served()).toBe("replica 2");
+    primaryServer.dead = true;
+    await expect.poll(() => played.set.primary.state).toBe("down");
+    await expect.poll(() => performance.now() - wroteMs).toBeGreaterThan(250);
+    expect(played.set.status().map(({ state }) => state)).toEqual(["healthy", "healthy"]);
+    for (let i = 0; i < 4; i++) {
+      const arrived = { name: `key ${i}`, ask: async () => true };
+      const read = played.database.needing(arrived).run(READ);
+      expect(await served(read.then(({ rows }) => rows[0]?.["name"]))).toBe("replica 2");
+    }
+    two.dead = true;
+    expect(await served()).toBe("replica 1");
+  });
+
+  test("two sets of one primary share its history", async () => {
+    await using played = await play();
+    const { primary } = played.set;
+    const [one] = played.servers as [PlayedServer];
+    played.primaryServer.position = "0/200";
+    await played.set.look();
+    expect(primary.history.lagMs("0/100")).toBeDefined();
+    const other = new ReplicaSet({
+      of: "shard 1",
+      shard: 1,
+      engines: [one.engine],
+      primary,
+      pool: POOL_DEFAULTS,
+      replication: REPLICATION_DEFAULTS,
+    });
+    await other.use();
+    expect(primary.history.lagMs("0/100")).toBeDefined();
+    await other.close();
+  });
+
   test("one connection that is lost leaves nobody without an answer, also where the primary is not asked", async () => {
     await using played = await play({ fallback: "error" }, 1);
     const [one] = played.servers as [PlayedServer];
