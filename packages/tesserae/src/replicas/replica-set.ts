@@ -151,8 +151,8 @@ export class ReplicaSet {
       if (member !== undefined) void this.#checkAgain(member);
       return true;
     }
-    // A standby ends reads that keep it from applying, and a server may have no connection left.
-    return code === "SERIALIZATION" || code === "CONNECTION_LIMIT";
+    // A standby ends reads that keep it from applying, as a deadlock where they hold each other up, and a server may have no connection left.
+    return code === "SERIALIZATION" || code === "DEADLOCK" || code === "CONNECTION_LIMIT";
   }
 
   /** Waits for the checks of members that have just gone down. */

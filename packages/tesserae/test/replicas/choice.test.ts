@@ -178,6 +178,14 @@ describe("the choice among replicas", () => {
     await expect.poll(() => played.primaryServer.reads.length).toBe(1);
     played.primaryServer.reads[0]?.resolve();
     expect(await cancelled).toBe("primary");
+    const deadlocked = played.read();
+    await played.settled();
+    two.reads
+      .at(-1)
+      ?.reject(Object.assign(new Error("deadlock detected"), { code: "40P01", severity: "ERROR" }));
+    await expect.poll(() => played.primaryServer.reads.length).toBe(2);
+    played.primaryServer.reads[1]?.resolve();
+    expect(await deadlocked).toBe("primary");
   });
 
   test("a transaction or a stream that has shown nothing goes on elsewhere; one that has, ends", async () => {
