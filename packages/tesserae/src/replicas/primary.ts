@@ -27,6 +27,7 @@ export class Primary {
   readonly #question: StatusQuestion;
   #identity: string | undefined;
   readonly #followers = new Set<Follower>();
+  readonly #watches = new Set<object>();
   readonly #answers = new FreshAnswers<ReplicationStatus>();
 
   /** `open` gives a pool of one connection. */
@@ -62,6 +63,16 @@ export class Primary {
   /** Who hears each answer: what it had applied before the question is in the answer, or in no log that will ever reach it. */
   follow(follower: Follower): void {
     this.#followers.add(follower);
+  }
+
+  /** A set of replicas will ask from time to time. What was measured before a pause of all sets says nothing of how far behind their replicas are now. */
+  beginWatch(by: object): void {
+    if (this.#watches.size === 0) this.history.clear();
+    this.#watches.add(by);
+  }
+
+  endWatch(by: object): void {
+    this.#watches.delete(by);
   }
 
   /** Whose database it is; undefined where it does not say, or does not answer. */

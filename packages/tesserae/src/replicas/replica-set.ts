@@ -200,8 +200,7 @@ export class ReplicaSet {
   }
 
   async #begin(): Promise<void> {
-    // What was measured before the pause says nothing of how far behind they are now.
-    this.primary.history.clear();
+    this.primary.beginWatch(this);
     for (const member of this.members) member.forget();
     // One that hangs is not waited for where another one answers.
     await untilOneIsTrue(await this.#look());
@@ -259,6 +258,7 @@ export class ReplicaSet {
 
   #stop(): void {
     this.#watched = false;
+    this.primary.endWatch(this);
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
   }
