@@ -41,7 +41,10 @@ export class Freshness {
     return this.#contexts.run(context, body);
   }
 
-  /** What this context has written, and what it was given a token of, as short text for the next request or job; undefined where that is nothing. */
+  /**
+   * What this context has written, and what it was given a token of, as short text for the next request or job; undefined where that is nothing. What is written in a
+   * transaction that is still open is not in it: ask after the commit. Rejects where a primary does not tell its position, because it is down or being changed.
+   */
   async token(): Promise<string | undefined> {
     const positions = new Map<PrimaryName, string>();
     for (const [primary, writes] of this.#contexts.current.written) {

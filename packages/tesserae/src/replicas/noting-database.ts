@@ -47,7 +47,7 @@ export class NotingDatabase implements Database {
   }
 
   async acquire(options?: AcquireOptions): Promise<Connection> {
-    return new NotingConnection(await this.#database.acquire(options), () => this.#noter());
+    return new NotingConnection(await this.#database.acquire(options), () => this.#noter(), options?.signal);
   }
 
   close(timeoutMs?: number): Promise<void> {
@@ -64,12 +64,14 @@ export class NotingDatabase implements Database {
 class NotingConnection implements Connection {
   readonly #connection: Connection;
   readonly #noter: () => () => void;
+  readonly #signal: AbortSignal | undefined;
   /** The open transaction has written, perhaps. */
   #wrote = false;
 
-  constructor(connection: Connection, noter: () => () => void) {
+  constructor(connection: Connection, noter: () => () => void, signal: AbortSignal | undefined) {
     this.#connection = connection;
     this.#noter = noter;
+    this.#signal = signal;
   }
 
   async run(statement: Statement): Promise<EngineResult> {
@@ -77,9 +79,12 @@ class NotingConnection implements Connection {
     // In a raw statement a transaction may end, so that the write of a transaction is noted at once and at its commit.
     this.#wrote = true;
     const note = this.#noter();
+    // Whoever waits no longer for the answer may read at once, and the write may have been done.
+    this.#signal?.addEventListener("abort", note, { once: true });
     try {
       return await this.#connection.run(statement);
     } finally {
+      this.#signal?.removeEventListener("abort", note);
       note();
     }
   }
