@@ -1,7 +1,7 @@
 /** One federation's face: its tenants, sessions and prepared queries. */
 import type { Kysely } from "kysely";
 import { LruMap } from "./base/lru.ts";
-import { checkConsistency } from "./configuration.ts";
+import { checkConsistency } from "./configuration-checks.ts";
 import type { Directory } from "./directory/directory.ts";
 import type { CacheKey, KeyCodec } from "./directory/key-codec.ts";
 import type { TenantRegistry } from "./directory/tenants.ts";

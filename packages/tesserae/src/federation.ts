@@ -4,13 +4,8 @@
  */
 import type { Kysely } from "kysely";
 import { isTesseraeError, TesseraeError } from "./base/errors.ts";
-import {
-  checkConfig,
-  engineFromUrl,
-  type FederationConfig,
-  failoverOptions,
-  poolOptions,
-} from "./configuration.ts";
+import { engineFromUrl, type FederationConfig, failoverOptions, poolOptions } from "./configuration.ts";
+import { checkConfig } from "./configuration-checks.ts";
 import { ChangeFeed } from "./directory/change-feed.ts";
 import { leastLoaded, resolveChooser, type ShardChooser } from "./directory/choosers.ts";
 import { mainControlTables } from "./directory/control-tables.ts";

@@ -49,6 +49,9 @@ export interface ServerUrlDefaults {
   readonly port: number;
 }
 
+/** `user@host1,user@host2`: read as a URL, the first host would be part of the user. */
+const SECOND_LOGIN = /^[a-z][a-z0-9+.-]*:\/\/[^/?#@]*@[^/?#@]*,[^/?#]*@/i;
+
 /**
  * Reads `scheme://user:password@host:port,host:port/database?name=value`, after `${NAME}` was replaced. A variable in the place of the user or the password holds
  * the plain secret, with whatever characters; anywhere else it is taken as it is, so a whole URL may come from a variable. CONFIG_INVALID
@@ -61,6 +64,11 @@ export function parseServerUrl(
 ): ServerUrl {
   const expanded = expandUrl(text, environment);
   const form = `${defaults.schemes[0]}://user:password@host:port/database`;
+  if (SECOND_LOGIN.test(expanded))
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `"${redactUrl(expanded)}" has a login before each host. All hosts of a list have one: ${defaults.schemes[0]}://user:password@host1,host2/database. An @ in the password is written %40.`,
+    );
   const [, beginning = "", list = "", rest = ""] = AUTHORITY.exec(expanded) ?? [];
   let urls: readonly URL[];
   try {

@@ -236,6 +236,12 @@ function readShardId(raw: unknown): number {
   return id;
 }
 
+const SHARD_OPTIONS: ReadonlySet<string> = new Set([
+  "id",
+  "primary",
+  "replicas",
+] satisfies (keyof ListedShardInput<TopologyTarget>)[]);
+
 function readShard<T extends TopologyTarget>(
   id: number,
   value: unknown,
@@ -249,6 +255,13 @@ function readShard<T extends TopologyTarget>(
     throw new TesseraeError(
       "CONFIG_TARGET_INVALID",
       `${where} has no primary. Write ${id}: { primary: mysql("…") }.`,
+      { cluster: "shards", shard: id },
+    );
+  const unknown = isBlock ? Object.keys(value).find((name) => !SHARD_OPTIONS.has(name)) : undefined;
+  if (unknown !== undefined)
+    throw new TesseraeError(
+      "CONFIG_INVALID",
+      `${where} has an option "${unknown}", which does not exist. Known: ${[...SHARD_OPTIONS].join(", ")}.`,
       { cluster: "shards", shard: id },
     );
   const given: unknown = isBlock ? (value as ShardInput<T>).primary : value;

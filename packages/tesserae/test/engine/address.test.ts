@@ -125,6 +125,15 @@ describe("serverAddress", () => {
     expect(second.display).toBe("mysql://b@db:1/d");
   });
 
+  it.each(["mysql://app@a,app@b/x", "mysql://app:hush@a,app:hush@b:3307/x"])(
+    "refuses a login before each host: %s",
+    (url) => {
+      const read = () => parseServerUrl(url, MYSQL);
+      expect(read).toThrow(/a login before each host/);
+      expect(read).not.toThrow(/hush/);
+    },
+  );
+
   it("identifies a list by its hosts, in any order", () => {
     const of = (...names: string[]) =>
       serverAddress({

@@ -416,6 +416,22 @@ describe("federate", () => {
       "CONFIG_TARGET_INVALID",
     ],
     ["a wait of no time", { moves: { writeWaitMs: 0 } }, "CONFIG_INVALID"],
+    ["an option of the pool that is none", { pool: { poolMax: 5 } as never }, "CONFIG_INVALID"],
+    ["a pool without connections", { pool: { connectionsMax: 0 } }, "CONFIG_INVALID"],
+    ["an option of the directory that is none", { directory: { lease: 5 } as never }, "CONFIG_INVALID"],
+    ["an option of the budget that is none", { budget: { serverMax: 5 } as never }, "CONFIG_INVALID"],
+    ["a switch that is none", { poorMans: { shards: true } as never }, "CONFIG_INVALID"],
+    ["a block that is no object", { replication: 5 as never }, "CONFIG_INVALID"],
+    [
+      "an option of a shard that is none",
+      { shards: { 1: { primary: "main", replica: [] } as never } },
+      "CONFIG_INVALID",
+    ],
+    [
+      "an option of a sequence that is none",
+      { ticketing: { sequences: { users: { first: 5n } as never } } },
+      "CONFIG_INVALID",
+    ],
     ["an option of moves that is none", { moves: { waitMs: 5 } as never }, "CONFIG_INVALID"],
     ["a word for a switch", { moves: { rerunTransactions: "no" as never } }, "CONFIG_INVALID"],
     [
