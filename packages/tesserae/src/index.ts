@@ -76,6 +76,7 @@ export type {
 } from "./tickets/federation-tickets.ts";
 export type { IdOptions, Ids } from "./tickets/ids.ts";
 export type { TicketMode, TicketSequenceOptions } from "./tickets/sequences.ts";
+export type { ReplacementResult } from "./tickets/server-replacement.ts";
 export type { TicketFinding } from "./tickets/ticket-findings.ts";
 export type { GrowthResult } from "./tickets/ticket-growth.ts";
 export type { Tickets } from "./tickets/tickets.ts";

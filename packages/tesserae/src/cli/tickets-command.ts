@@ -67,6 +67,17 @@ function addChanges(tickets: Command): void {
       });
     });
   tickets
+    .command("replace <address>")
+    .description("put an empty database of the configuration in the place of a ticket server that was lost")
+    .action(async (address: string, _options: unknown, command: Command) => {
+      await onFederation(command, async (federation) => {
+        const result = await federation.tickets.replace(address);
+        print(optionsOf(command).json === true, result, () => [
+          `${result.address} is ticket server ${result.offset} of ${result.step} now; it gives ids of each sequence that is raised: tesserae tickets raise SEQUENCE`,
+        ]);
+      });
+    });
+  tickets
     .command("raise <sequence>")
     .description("lift a sequence's counters on all servers above every id that was given")
     .option("--above <id>", "above this id; otherwise a million above all that is known", wholeId)

@@ -77,14 +77,16 @@ export class CurrentSet {
     return true;
   }
 
-  /** False when main has another set, which is read the next time. A main that does not answer keeps nobody from ids. */
+  /**
+   * False when main has a newer set, which is read the next time. A main that does not answer keeps nobody from ids, nor does one that was restored from before this
+   * set: the servers that count for it are closed before there is another.
+   */
   async isInForce(known: KnownSet): Promise<boolean> {
     const answered = await Promise.race([
       this.#members.setRow.read().catch(() => undefined),
       sleep(MAIN_WAIT_MS, undefined, { ref: false }),
     ]);
-    if (answered === undefined || setInForce(answered.record).generation === known.set.generation)
-      return true;
+    if (answered === undefined || setInForce(answered.record).generation <= known.set.generation) return true;
     this.forget(known);
     return false;
   }
@@ -137,7 +139,7 @@ export class CurrentSet {
     if (this.#begun || present + silent >= set.servers.length) return;
     throw new TesseraeError(
       "TICKET_STEP",
-      `The ticket servers count in steps of ${set.servers.length}, and the configuration names ${present} of the ${set.servers.length} servers. Name all of them in the tickets block: the ids of the others would never be given.`,
+      `The ticket servers count in steps of ${set.servers.length}, and the configuration names ${present} of the ${set.servers.length} servers. Name all of them in the tickets block: the ids of the others would never be given. For one that is lost for good name an empty database, and run "tesserae tickets replace ADDRESS".`,
       { cluster: "tickets", operation: "tickets.check" },
     );
   }

@@ -5,6 +5,7 @@ import { raiseCounter } from "./counter-states.ts";
 import { BIGINT_TOP, type CounterPlace, type CounterTable, isStopped } from "./counter-table.ts";
 import type { IdsInUse } from "./ids-in-use.ts";
 import type { NamedSequence } from "./sequences.ts";
+import type { ReplacementResult } from "./server-replacement.ts";
 import { recoverSet } from "./set-recovery.ts";
 import {
   findingOf,
@@ -203,6 +204,15 @@ export class FederationTickets extends Tickets {
   async recover(): Promise<GrowthResult> {
     this.#beforeChange("tickets.recover");
     return recoverSet({ ...this.#cluster, sequences: this.#sequences });
+  }
+
+  /**
+   * Puts an empty database in the place of a ticket server that is lost for good, with its data. `address`, or a part of it: the empty database's, which the configuration names
+   * instead of the lost one. It gives ids of a sequence as soon as that is raised: `raise`. The lost server must never come back.
+   */
+  async replace(address: string): Promise<ReplacementResult> {
+    this.#beforeChange("tickets.replace");
+    return this.#cluster.growth.replace(address);
   }
 
   override async close(): Promise<void> {

@@ -1,7 +1,7 @@
 /** The servers that take part in a change of the set, as this process reaches them. */
-import { TesseraeError } from "../base/errors.ts";
+import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import type { CounterTable } from "./counter-table.ts";
-import type { TicketMembers } from "./ticket-members.ts";
+import { placeIn, restoredServer, type TicketMembers } from "./ticket-members.ts";
 import type { TicketServer } from "./ticket-server.ts";
 import type { TicketSetRecord } from "./ticket-set.ts";
 
@@ -58,6 +58,41 @@ export async function reachParticipants(
     missing:
       missing === 0 || first === undefined ? undefined : notReached(first.server.address, first.error, LATER),
   };
+}
+
+/** Refuses servers that are another installation's, that are in a set of which main knows nothing, or that do not answer. */
+export async function refuseOthers(members: TicketMembers): Promise<void> {
+  if (members.servers.length === 0) return;
+  try {
+    await refuseOthersNow(members);
+  } catch (error) {
+    if (!isTesseraeError(error, "TICKET_SET_BEHIND")) throw error;
+    // Unless somebody else's growth passed by since main was read.
+    await refuseOthersNow(members);
+  }
+}
+
+async function refuseOthersNow(members: TicketMembers): Promise<void> {
+  const known = await members.read().catch((error: unknown) => {
+    if (isTesseraeError(error, "SCHEMA_NOT_APPLIED")) return undefined;
+    throw error;
+  });
+  const set = known ?? { set: { generation: 0, servers: [] }, installation: undefined };
+  for (const server of members.servers) {
+    const identity = await server.identify(server.commanded).catch((error: Error) => {
+      throw notReached(server.address, error, UNCHANGED);
+    });
+    placeIn(set, server.address, identity);
+  }
+}
+
+/** Refuses servers that were restored from an older state: nobody knows how far they had come. */
+export async function refuseBehind(members: TicketMembers): Promise<void> {
+  const known = await members.read();
+  for (const server of members.servers) {
+    const place = await members.placeOf(server, known);
+    if (place.kind === "member" && place.behind) throw restoredServer(server.address);
+  }
 }
 
 export function notReached(address: string, error: Error, then: string): TesseraeError {

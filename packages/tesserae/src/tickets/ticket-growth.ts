@@ -11,16 +11,25 @@
  *
  * While not all are closed the growth can turn back: `aborting` is recorded in main, which makes 4 impossible, and the old servers open as they were.
  */
-import { isTesseraeError, TesseraeError } from "../base/errors.ts";
+import { TesseraeError } from "../base/errors.ts";
 import type { Database } from "../engine/contract.ts";
 import type { ControlTransaction } from "../engine/control-store.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import { closeCounters, openCounters, reopenCounters, stoppedRow } from "./counter-states.ts";
 import { isStopped } from "./counter-table.ts";
-import { LATER, notReached, type Participants, reachParticipants, UNCHANGED } from "./growth-participants.ts";
-import { placeIn, sameServer, type TicketMembers } from "./ticket-members.ts";
+import {
+  LATER,
+  notReached,
+  type Participants,
+  reachParticipants,
+  refuseBehind,
+  refuseOthers,
+  UNCHANGED,
+} from "./growth-participants.ts";
+import { type ReplacementResult, replaceServer } from "./server-replacement.ts";
+import { sameServer, type TicketMembers } from "./ticket-members.ts";
 import type { TicketInternals, TicketPoint } from "./ticket-points.ts";
-import { TICKET_SERVER_META, type TicketServer } from "./ticket-server.ts";
+import { serverNamed, TICKET_SERVER_META, type TicketServer } from "./ticket-server.ts";
 import type { GrowthRecord, TicketSetRecord } from "./ticket-set.ts";
 import type { TicketSequence } from "./ticket-source.ts";
 
@@ -77,21 +86,9 @@ export class TicketGrowth {
     return (await server.identify(server.commanded))?.id as string;
   }
 
-  /** Refuses, before anything is written, servers that are another installation's, or that main knows nothing of. */
-  async refuseOthers(): Promise<void> {
-    const { members } = this.#options;
-    if (members.servers.length === 0) return;
-    const known = await members.read().catch((error: unknown) => {
-      if (isTesseraeError(error, "SCHEMA_NOT_APPLIED")) return undefined;
-      throw error;
-    });
-    const set = known ?? { set: { generation: 0, servers: [] }, installation: undefined };
-    for (const server of members.servers) {
-      const identity = await server.identify(server.commanded).catch((error: Error) => {
-        throw notReached(server.address, error, UNCHANGED);
-      });
-      placeIn(set, server.address, identity);
-    }
+  /** Before anything is written. */
+  refuseOthers(): Promise<void> {
+    return refuseOthers(this.#options.members);
   }
 
   /** At the end of `schema.apply()`: makes what ticket servers need. Where main has given no id yet, they give them from the beginning. */
@@ -133,6 +130,11 @@ export class TicketGrowth {
     return { generation: settled.generation, servers: servers.length, changed: true };
   }
 
+  /** See `replaceServer`. */
+  replace(address: string): Promise<ReplacementResult> {
+    return replaceServer(this.#options.members, this.#options.prepare, address);
+  }
+
   /** Finishes a growth that was cut off, if there is one. */
   async resume(): Promise<void> {
     await this.#finish();
@@ -140,20 +142,13 @@ export class TicketGrowth {
 
   #leftOut(without: readonly string[]): ReadonlySet<TicketServer> {
     const { servers } = this.#options.members;
-    const refuse = (problem: string) =>
-      new TesseraeError(
-        "CONFIG_INVALID",
-        `${problem} The configuration has: ${servers.map(({ address }) => address).join(", ")}.`,
-        { cluster: "tickets", operation: "tickets.grow" },
-      );
-    const left = without.map((text) => {
-      const same = servers.filter(({ address, engine }) => [address, engine.address.identity].includes(text));
-      const found = same.length > 0 ? same : servers.filter(({ address }) => address.includes(text));
-      if (found.length === 1) return found[0] as TicketServer;
-      throw refuse(`"${text}" names ${found.length === 0 ? "no" : "more than one"} ticket server.`);
-    });
-    if (new Set(left).size === servers.length) throw refuse("No ticket server would be left.");
-    return new Set(left);
+    const left = new Set(without.map((text) => serverNamed(servers, text, "tickets.grow")));
+    if (left.size === servers.length)
+      throw new TesseraeError("CONFIG_INVALID", "No ticket server would be left. Leave one in the set.", {
+        cluster: "tickets",
+        operation: "tickets.grow",
+      });
+    return left;
   }
 
   /** Who is in the set keeps its place, and new ones follow as the configuration has them. */
@@ -177,6 +172,7 @@ export class TicketGrowth {
         if (stopped !== undefined) throw stoppedRow(address, stopped);
       }
     }
+    await refuseBehind(this.#options.members);
   }
 
   /** Takes up what main says is under way, until nothing is. Gives the set then. */
@@ -303,7 +299,7 @@ function sameList(one: readonly string[], other: readonly string[]): boolean {
 function turnedBack(): TesseraeError {
   return new TesseraeError(
     "TICKETS_UNAVAILABLE",
-    'The change of the ticket servers was turned back by another process, which could not reach all of them. Ids go on coming from the servers of before. Run "tesserae tickets grow" again.',
+    'The change of the ticket servers was turned back by another process, which could not reach all of them, or had another configuration. Ids go on coming from the servers of before. See that every process has the same tickets block and that "tesserae tickets status" shows every server, and run "tesserae tickets grow" again.',
     { cluster: "tickets", operation: "tickets.grow" },
   );
 }

@@ -109,7 +109,7 @@ export function placeIn(
   if (identity.installation !== installation)
     throw misplaced(
       "TICKET_SERVER_IDENTITY",
-      `${address} is a ticket server of another installation (${identity.installation}). Correct the configuration.`,
+      `${address} is a ticket server of another installation (${identity.installation}); this one is ${installation ?? "not set up yet"}. Correct its address in the tickets block. If main was set up anew and the old installation is gone, give it an empty database.`,
     );
   // Main names a set before any of its servers counts for it.
   if (state.generation > set.generation) throw mainBehind(address, state, set.generation);
@@ -127,12 +127,12 @@ export function placeIn(
     if (state.step !== place.step)
       throw misplaced(
         "TICKET_STEP",
-        `${address} counts in steps of ${state.step}, and the set has ${place.step} servers: ids would be given twice, or never. Somebody changed its tesserae_meta: bring it back to step ${place.step}, offset ${place.offset}.`,
+        `${address} counts in steps of ${state.step}, and the set has ${place.step} servers: ids would be given twice, or never. Somebody changed the row "tickets" of its tesserae_meta: write step ${place.step} and offset ${place.offset} there again, or restore the server from a backup and raise its sequences ("tesserae tickets raise").`,
       );
     if (state.offset !== place.offset)
       throw misplaced(
         "TICKET_OFFSET",
-        `${address} has the offset ${state.offset}, which is another server's: by main's list it is server ${place.offset} of ${place.step}. Somebody changed its tesserae_meta: bring it back to offset ${place.offset}.`,
+        `${address} has the offset ${state.offset}, which is another server's: by main's list it is server ${place.offset} of ${place.step}. Somebody changed the row "tickets" of its tesserae_meta: write offset ${place.offset} there again, or restore the server from a backup and raise its sequences ("tesserae tickets raise").`,
       );
   }
   // While the set is only being opened it may not have been its turn.

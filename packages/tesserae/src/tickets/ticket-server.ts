@@ -2,6 +2,7 @@
 import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import type { Database, Engine, PoolOptions } from "../engine/contract.ts";
 import { ControlStore } from "../engine/control-store.ts";
+import { readOnlyError } from "../engine/failover-errors.ts";
 import {
   COUNTERS_OF_NOBODY,
   type CounterPlace,
@@ -111,8 +112,9 @@ export class TicketServer {
     return health;
   }
 
-  /** Undefined for a database that is no ticket server yet. */
+  /** Undefined for a database that is no ticket server yet. SERVER_READ_ONLY for one that takes no writes. */
   async identify(counters: CounterTable = this.counters): Promise<ServerIdentity | undefined> {
+    await this.#refuseReadOnly(counters);
     const rows = await counters.meta
       .read(counters.store, [TICKET_SERVER_META, TICKETS_META])
       .catch((error: unknown) => {
@@ -123,6 +125,14 @@ export class TicketServer {
     if (id === undefined || installation === undefined) return undefined;
     this.id = id;
     return { id, installation, state: parseCounterState(rows.get(TICKETS_META), COUNTERS_OF_NOBODY) };
+  }
+
+  /** The server says it itself: a login with enough rights would not hear of it when it writes, and write into a replica. */
+  async #refuseReadOnly({ store }: CounterTable): Promise<void> {
+    const sql = this.engine.dialect.replication?.statusSql;
+    if (sql === undefined) return;
+    const { rows } = await store.read(sql, []);
+    if (Number(rows[0]?.["writable"]) !== 1) throw readOnlyError(this.address);
   }
 
   /** Leases, and refuses what cannot be: ids of another server, or ids that this server has given before. */
@@ -149,8 +159,8 @@ export class TicketServer {
 
   /** Finds out, beside everything else, whether a server that was left out takes writes again. */
   probe(sequence: string): void {
-    this.#probing ??= this.counters
-      .probe(sequence)
+    this.#probing ??= this.#refuseReadOnly(this.counters)
+      .then(() => this.counters.probe(sequence))
       .then(
         () => this.health.answered(),
         (error: unknown) => this.failed(error as Error),
@@ -207,6 +217,18 @@ export class GivenIds {
     const next = block.first + BigInt(block.count) * block.step;
     if (this.of(sequence, place) < next) this.#next.set(sequence, next);
   }
+}
+
+/** The one that an operator means: by its address, or by a part of it that no other has. */
+export function serverNamed(servers: readonly TicketServer[], text: string, operation: string): TicketServer {
+  const same = servers.filter(({ address, engine }) => [address, engine.address.identity].includes(text));
+  const found = same.length > 0 ? same : servers.filter(({ address }) => address.includes(text));
+  if (found.length === 1) return found[0] as TicketServer;
+  throw new TesseraeError(
+    "CONFIG_INVALID",
+    `"${text}" names ${found.length === 0 ? "no" : "more than one"} ticket server. The configuration has: ${servers.map(({ address }) => address).join(", ")}.`,
+    { cluster: "tickets", operation },
+  );
 }
 
 function mayBeSentAgain(error: unknown): boolean {

@@ -54,6 +54,11 @@ export default { schema, main: "sqlite:main.db"${list === "" ? "" : `, tickets: 
     expect(status).toMatch(/one\.db\s+1, 2, 3\s+open/);
     expect(status).toMatch(/two\.db\s+outside/);
     expect((await cli.run("status")).stdout).toMatch(/ticket server 2\s+.*two\.db\s+yes/);
+    configure("three");
+    expect(await cli.run("tickets", "replace", "three.db")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/three\.db is ticket server 1 of 1 now.*tickets raise/),
+    });
     configure();
     expect(await cli.run("tickets", "notes")).toMatchObject({
       code: 1,

@@ -7,7 +7,7 @@ import {
   whyUnavailable,
 } from "@tesserae/test-support";
 import { describe, expect, test } from "vitest";
-import { hasDuplicates, type Places, TicketSite } from "./ticket-site.ts";
+import { hasDuplicates, type Places, remainders, TicketSite } from "./ticket-site.ts";
 
 const SINGLE = { ticketing: { mode: "single" as const }, internals: { patienceMs: 0 } };
 
@@ -95,6 +95,36 @@ forEachEngine((engine) => {
       expect(hasDuplicates([...ids, ...(await take(late, 6))])).toBe(false);
     });
 
+    test("an empty database takes the place of a server that is lost, and gives what is raised", async () => {
+      await using site = await TicketSite.of(engine, 3);
+      const [one, two, empty] = site.tickets as [string, string, string];
+      const before = await site.open([one, two], SINGLE);
+      await before.schema.apply();
+      const ids = await take(before, 8);
+      const late = await site.open([one, empty], SINGLE);
+      await expect(take(late, 1)).rejects.toMatchObject({
+        code: "TICKET_STEP",
+        message: expect.stringContaining("tickets replace"),
+      });
+      const [kept, added] = (await late.tickets.status()).servers.map(({ address }) => address);
+      await expect(late.tickets.replace(kept as string)).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+      const all = await site.open(site.tickets);
+      await expect(all.tickets.replace(added as string)).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+      expect(await late.tickets.replace(added as string)).toEqual({ address: added, offset: 2, step: 2 });
+      await expect(take(late, 1)).rejects.toMatchObject({
+        code: "TICKET_COUNTER_BEHIND",
+        message: expect.stringContaining("tickets raise"),
+      });
+      await late.tickets.raise("dots", { above: 1_000n });
+      const raised = await take(late, 6);
+      expect(remainders(raised, 2)).toEqual([0, 1]);
+      expect(hasDuplicates([...ids, ...raised])).toBe(false);
+      // Of what was not raised only the other server gives.
+      for (let count = 0; count < 4; count++) expect((await late.tickets.next("sheets")) % 2n).toBe(1n);
+      for (const sequence of ["sheets", "users"]) await late.tickets.raise(sequence, { above: 1_000n });
+      expect(await late.tickets.check()).toEqual([]);
+    });
+
     test("a server as it was in a set before, under a process that knows only that set", async () => {
       await using site = await TicketSite.of(engine, 3);
       const [one] = site.tickets as [string];
@@ -159,6 +189,7 @@ for (const engine of ["mysql", "postgres"] satisfies EngineName[]) {
         const places = await site.open([one, two], SINGLE);
         await places.schema.apply();
         const ids = await take(places, 2);
+        const restoreMain = await site.backup(main);
         way.stall();
         const starter = await site.open([one, two, way.url(three)], {
           ticketing: { mode: "single", timeoutMs: 60_000 },
@@ -169,6 +200,12 @@ for (const engine of ["mysql", "postgres"] satisfies EngineName[]) {
         await (await site.open(site.tickets)).tickets.grow();
         way.heal();
         ids.push(...(await taken), ...(await take(starter, 5)), ...(await take(places, 5)));
+        // Nor when main forgets it, and a server was away.
+        await restoreMain();
+        way.drop();
+        const later = await take(starter, 6);
+        expect(remainders(later, 3)).toEqual([0, 1, 2]);
+        ids.push(...later);
         expect(hasDuplicates(ids)).toBe(false);
       });
     },

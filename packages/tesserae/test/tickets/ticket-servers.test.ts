@@ -232,6 +232,12 @@ forEachEngine((engine) => {
       for (let count = 0; count < 9; count++) ids.push(await places.tickets.next("dots"));
       expect(hasDuplicates(ids)).toBe(false);
       expect((await places.tickets.check()).map(({ code }) => code)).toEqual(["TICKET_COUNTER_BEHIND"]);
+      await expect(
+        places.tickets.grow({ without: [site.tickets[2]?.split("@").at(-1) as string] }),
+      ).rejects.toMatchObject({
+        code: "TICKET_COUNTER_BEHIND",
+        message: expect.stringContaining("tickets raise"),
+      });
       const late = await site.open(site.tickets, options);
       await expect(late.tickets.next("dots")).rejects.toMatchObject({
         code: "TICKET_COUNTER_BEHIND",
