@@ -42,7 +42,10 @@ function withPace(command: Command): Command {
     .option("--grace <ms>", "how long the source keeps its rows after the cut-over", milliseconds)
     .option("--pause-budget <ms>", "put the cut-over off while writes would wait longer", milliseconds)
     .option("--replica-lag <ms>", "wait while replicas are further behind than this", milliseconds)
-    .option("--no-await-replicas", "cut over without waiting for a replica of each shard to have it")
+    .option(
+      "--no-await-replicas",
+      "wait for no replicas: neither with rows nor before the cut-over and the purge",
+    )
     .option("--parallel <count>", "moves under way at the same time", wholeNumber);
 }
 
@@ -195,12 +198,16 @@ function addMoveList(program: Command): void {
     .command("resume")
     .argument("[id]", "the number of the move", moveId)
     .description("go on with a move, or with all that stand still, here")
+    .option("--no-await-replicas", "from here on wait for no replicas")
     .option(...FEDERATION_OPTION)
-    .action(async (id: bigint | undefined, _options: unknown, command: Command) => {
-      await runOnHandle(command, (handle, caller) =>
-        id === undefined ? handle.moves.resume(caller) : handle.moves.resume(id, caller),
-      );
-    });
+    .action(
+      async (id: bigint | undefined, { awaitReplicas }: { awaitReplicas: boolean }, command: Command) => {
+        await runOnHandle(command, (handle, caller) => {
+          const options = awaitReplicas ? caller : { ...caller, awaitReplicas };
+          return id === undefined ? handle.moves.resume(options) : handle.moves.resume(id, options);
+        });
+      },
+    );
   moves
     .command("abort")
     .argument("<id>", "the number of the move", moveId)

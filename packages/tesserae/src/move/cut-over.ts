@@ -10,7 +10,7 @@ import type { ControlTransaction } from "../engine/control-store.ts";
 import { catchUpOnce, clearLog, drainLog } from "./catch-up.ts";
 import { takenOver } from "./move-rows.ts";
 import { LOCK_WAIT_MS, MoveInterrupted, type MoveWork, patiently } from "./move-work.ts";
-import { replicasHave } from "./replica-pace.ts";
+import { replicasHave, replicasKeepUp } from "./replica-pace.ts";
 
 /** A round this short leaves little for the pause. */
 const SHORT_ROUND_ENTRIES = 50;
@@ -34,6 +34,7 @@ export async function catchUp(work: MoveWork): Promise<void> {
 
 /** `leaving` → `frozen`, the rest of the log, and the commit. Otherwise thawed, with what did not fit the pause's budget: the rest of the log, or the replicas. */
 export async function cutOver(work: MoveWork): Promise<"done" | "changes" | "replicas"> {
+  if (!(await replicasKeepUp(work))) return "replicas";
   await freeze(work);
   const frozenAt = performance.now();
   try {

@@ -87,8 +87,8 @@ export interface MoveOptions {
   /** Rows wait while the replicas of either shard that take reads are further behind than this, in milliseconds. Default: half of `replication.maxLagMs`. */
   readonly replicaLagMs?: number;
   /**
-   * Whether a replica of each shard, where it has some that answer, must have the cut-over's rows and the freeze before the cut-over, and the arrival before the source is
-   * purged: whichever is promoted then serves what the move has done. Default true.
+   * Whether the move waits for replicas: rows for those that are about to take no more reads; and the cut-over and the purge until all that take reads, of both shards, have the
+   * rows and the freeze, so that whichever is promoted then serves what the move has done. Default true.
    */
   readonly awaitReplicas?: boolean;
   /** Moves under way at the same time, where there are many keys. Default 2. */

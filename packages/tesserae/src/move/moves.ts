@@ -74,6 +74,8 @@ export interface ListMovesOptions {
 export interface ResumeMovesOptions extends Pick<MoveOptions, "onProgress" | "signal" | "parallel"> {
   /** Takes up what its runner has not touched for so long, in milliseconds; what nobody runs is taken up at once. Default 10 000. */
   readonly olderThanMs?: number;
+  /** From here on waits for replicas, or for none: for one that has stopped applying and will not be repaired. Default: as before. */
+  readonly awaitReplicas?: boolean;
 }
 
 type KeysOrRange<Key extends KeyValue> = Key | readonly Key[] | KeyRange<Key>;
@@ -315,7 +317,8 @@ export class Moves<Key extends KeyValue = KeyValue> {
     await inParallel(left, options.parallel ?? PARALLEL_DEFAULT, async (record) => {
       try {
         const taken = await this.#runs.take(record);
-        if (taken !== undefined) statuses.push(await this.#runs.run(taken, options, true));
+        if (taken === undefined) return;
+        statuses.push(await this.#runs.run(await this.#resettled(taken, options), options, true));
       } catch (error) {
         failure ??= isExpected(error) ? undefined : error;
       }
@@ -444,6 +447,15 @@ export class Moves<Key extends KeyValue = KeyValue> {
     );
   }
 
+  /** The move with what is wanted otherwise from now on. */
+  async #resettled(taken: MoveRecord, { awaitReplicas }: ResumeMovesOptions): Promise<MoveRecord> {
+    if (awaitReplicas === undefined) return taken;
+    const { progress } = taken;
+    return this.#rows.save(taken, {
+      progress: { ...progress, settings: { ...progress.settings, awaitReplicas } },
+    });
+  }
+
   async #resumeOne(id: bigint, options: ResumeMovesOptions): Promise<MoveStatus> {
     const record = await this.#find(id);
     if (record.finished !== undefined) return statusOf(record, this.#parts.keys);
@@ -456,7 +468,7 @@ export class Moves<Key extends KeyValue = KeyValue> {
     if (record.wanted === "pause") await this.#rows.want(id, "run");
     const taken = await this.#runs.take(record);
     if (taken === undefined) return this.#resumeOne(id, options);
-    return this.#runs.run(taken, options, true);
+    return this.#runs.run(await this.#resettled(taken, options), options, true);
   }
 
   async #settled(id: bigint, isSettled: (status: MoveStatus) => boolean): Promise<MoveStatus> {

@@ -20,6 +20,7 @@ import { LOCK_WAIT_MS, MoveInterrupted, type MoveParts, MoveWork, patiently } fr
 import { LargerToken } from "./mover-residences.ts";
 import { purge } from "./purger.ts";
 import { checkReferences } from "./references-at-target.ts";
+import { IF_ONE_HAS_STOPPED } from "./replica-pace.ts";
 import { merge, shape } from "./shape.ts";
 import { turnBack } from "./turn-back.ts";
 import { verifyRows } from "./verifier.ts";
@@ -85,10 +86,12 @@ const CALM_MS = 500;
 /** After a cut-over that did not fit the pause. */
 async function waitForCalm(work: MoveWork, tried: Awaited<ReturnType<typeof cutOver>>): Promise<void> {
   if (tried === "done") return;
-  const what =
-    tried === "changes" ? "the rest of the changes fits" : "replicas of both shards catch up within";
+  const why =
+    tried === "changes"
+      ? "a moment in which the rest of the changes fits the pause"
+      : `a moment in which the replicas of both shards catch up within the pause; ${IF_ONE_HAS_STOPPED}`;
   const until = performance.now() + CALM_MS;
-  await work.waitFor(`a moment in which ${what} the pause`, () => until - performance.now());
+  await work.waitFor(why, () => until - performance.now());
 }
 
 export interface DriveOptions {

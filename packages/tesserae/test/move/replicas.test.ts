@@ -91,7 +91,7 @@ describe.each(["mysql", "postgres"] as const)("moves and replicas, %s", (engine)
     const before = await albums.rowsOf(moved);
     stopAt("verify:done");
     const moving = albums.fed.moves.move(moved, { to: 2, ...QUICK, pauseBudgetMs: 200 });
-    const status = await untilWaitsFor(albums.fed, /replicas of both shards catch up/);
+    const status = await untilWaitsFor(albums.fed, /the replicas of both shards catch up/);
     expect(status.step).toBe("freeze");
     await albums.fed
       .at(moved)
@@ -111,7 +111,10 @@ describe.each(["mysql", "postgres"] as const)("moves and replicas, %s", (engine)
     const moved = await filled();
     stopAt("commit:before");
     const moving = albums.fed.moves.move(moved, { to: 2, ...QUICK });
-    const status = await untilWaitsFor(albums.fed, /a replica of shard 2 to have the rows/);
+    const status = await untilWaitsFor(
+      albums.fed,
+      /the replicas of shard 2 to have the rows; where one has stopped/,
+    );
     expect(status.step).toBe("purge");
     const rows = await albums.sql(1, `select count(*) as n from photos where owner = ${moved}`);
     expect(Number(rows[0]?.["n"])).toBe(50);
@@ -128,16 +131,40 @@ describe.each(["mysql", "postgres"] as const)("moves and replicas, %s", (engine)
     expect(status.state).toBe("done");
   });
 
+  test("a replica that hangs is found out before the freeze, and not in the pause", async () => {
+    const moved = await filled();
+    // Nobody has read from these replicas: the source's are looked at for the cut-over alone.
+    const own = await open();
+    own.atPoint = (reached) => {
+      if (reached === "verify:done") replica().pause();
+    };
+    try {
+      const status = await own.fed.moves.move(moved, {
+        to: 2,
+        ...QUICK,
+        pauseBudgetMs: 300,
+      });
+      expect(status.pauseMs).toBeLessThan(700);
+    } finally {
+      replica().resume();
+      await own[Symbol.asyncDispose]();
+      await set.waitUntilCaughtUp();
+    }
+  });
+
   test("rows wait while readers are about to lose a replica", async () => {
     const moved = await filled();
     const own = await open({ replication: { maxLagMs: 400 } });
     try {
       await replica().stopReplication();
       const moving = own.fed.moves.move(moved, { to: 2, ...QUICK });
-      const status = await untilWaitsFor(own.fed, /replicas of shard 2, which are/);
-      expect(status.rowsCopied).toBe(0);
-      await replica().startReplication();
-      expect(await moving).toMatchObject({ state: "done" });
+      const outcome = moving.catch((error: unknown) => error);
+      const { id, rowsCopied } = await untilWaitsFor(own.fed, /replicas of shard 2, .*where one has stopped/);
+      expect(rowsCopied).toBe(0);
+      // Who will not wait until it is repaired goes on without it.
+      await own.fed.moves.pause(id);
+      expect(await outcome).toMatchObject({ code: "MOVE_PAUSED" });
+      expect(await own.fed.moves.resume(id, { awaitReplicas: false })).toMatchObject({ state: "done" });
     } finally {
       await own[Symbol.asyncDispose]();
     }

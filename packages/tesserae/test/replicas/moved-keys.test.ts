@@ -56,7 +56,7 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
         while (moving) seen.add((await labels(fed, ada.id)).join());
       })();
       try {
-        await fed.moves.move(ada.id, { to: 2, ...QUICK });
+        await fed.moves.move(ada.id, { to: 2, awaitReplicas: false, ...QUICK });
         expect(await labels(fed, ada.id)).toEqual(["ada's"]);
         expect(await portOf(fed, ada.id)).not.toBe(still?.port);
         moving = false;
@@ -65,7 +65,7 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
 
         // The replica that stands still has the key on shard 1, as it was before it left.
         await fed.at(ada.id).updateTable("sheets").set({ label: "renamed" }).execute();
-        await fed.moves.move(ada.id, { to: 1, ...QUICK });
+        await fed.moves.move(ada.id, { to: 1, awaitReplicas: false, ...QUICK });
         const after = new Set<number>();
         for (let i = 0; i < 6; i++) {
           expect(await labels(fed, ada.id)).toEqual(["renamed"]);
@@ -81,6 +81,32 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       }
       await servers.waitUntilCaughtUp();
       await untilAllServe(servers.replicas, () => portOf(fed, ada.id), [servers.primary]);
+    });
+
+    test("a cut-over waits for all replicas that take reads, and not for one that takes none", async () => {
+      await using opened = await openReplicated(servers, 2, { replication: { maxLagMs: 600_000 } });
+      const { fed } = opened;
+      const ada = await addUser(fed, "ada", 1);
+      await servers.waitUntilCaughtUp();
+      await untilAllServe(servers.replicas, () => fed.freshness.run(() => portOf(fed, ada.id)));
+      const [still] = servers.replicas;
+      await still?.stopReplication();
+      try {
+        const moving = fed.moves.move(ada.id, { to: 2, ...QUICK, waitFor: "arrived" });
+        await expect
+          .poll(async () => (await fed.moves.list())[0], { timeout: 20_000 })
+          .toMatchObject({ step: "freeze", waitsFor: expect.stringMatching(/replicas of both shards/) });
+        await still?.startReplication();
+        await moving;
+        await servers.waitUntilCaughtUp();
+
+        await still?.stopReplication();
+        const impatient = await opened.open({ replication: { maxLagMs: 300 } });
+        const back = await impatient.moves.move(ada.id, { to: 1, ...QUICK });
+        expect(back.state).toBe("done");
+      } finally {
+        await still?.startReplication();
+      }
     });
 
     test("a key joins another one's transaction only on a replica that has its rows", async () => {
