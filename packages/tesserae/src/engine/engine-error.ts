@@ -10,6 +10,9 @@ const GUARD_SENTENCES: Record<GuardReason, string> = {
   residence_changed: "changed its residence while the statement waited; run the transaction again",
 };
 
+const LOST =
+  "The connection broke while the statement ran. A write may have taken effect or not: look before you send it again.";
+
 /** The three engines' words for a table that is not there. */
 const MISSING_TABLE = /no such table|table .* doesn't exist|relation .* does not exist/i;
 
@@ -40,6 +43,7 @@ export function toEngineError(error: unknown, dialect: EngineDialect, place: Err
       { ...place, cause: error },
     );
   }
-  const message = reason.advice === undefined ? text : `${text}. ${reason.advice}`;
+  const advice = reason.advice ?? (reason.code === "CONNECTION_LOST" ? LOST : undefined);
+  const message = advice === undefined ? text : `${text}. ${advice}`;
   return new TesseraeError(reason.code, message, { ...place, cause: error });
 }

@@ -1,6 +1,7 @@
 /** What a failing server means to whoever follows the primary: what was never sent, what no waiting will mend, and the errors that say so. */
 import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import { redactUrl } from "./address.ts";
+import { isLoginRefused } from "./connect-failure.ts";
 
 /** A new connection's server takes no writes. */
 export function readOnlyError(display: string): TesseraeError {
@@ -25,16 +26,11 @@ export function ledToReadOnly(error: unknown): boolean {
   return isTesseraeError(error, "SERVER_READ_ONLY") && error.operation === "connect";
 }
 
-/** SQLSTATEs of a login that is refused, and of a database that is not there. */
-const LOGIN_REFUSED = /^(?:28|3D|42)/;
-
 /** What neither another server nor waiting could mend: the login, a missing driver, a pooler that nobody named. */
 export function isHopeless(error: unknown): boolean {
   if (isTesseraeError(error, "CONNECTION_LIMIT")) return false;
   if (!isTesseraeError(error, "CONNECT_FAILED")) return true;
-  const { sqlState, severity, code } = (error.cause ?? {}) as Readonly<Record<string, unknown>>;
-  const state = sqlState ?? (severity === undefined ? undefined : code);
-  return typeof state === "string" && LOGIN_REFUSED.test(state);
+  return isLoginRefused(error.cause);
 }
 
 /** A statement that takes effect as a whole or not at all. A CALL may have done a part of its work before it was refused. */

@@ -246,7 +246,8 @@ forEachEngine((engine) => {
         async (target) => {
           const error = await expectSecret(run(target), "CONNECT_FAILED");
           expect(error.message).toContain(target.address.display);
-          expect(error.retryable).toBe(true);
+          expect(error.message).toMatch(/Correct the user, the password/);
+          expect(error.retryable).toBe(false);
         },
       );
     });

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Pool, PoolConnection } from "mysql2";
 import { TesseraeError } from "../../base/errors.ts";
 import { type HostAndPort, redactUrl } from "../address.ts";
+import { connectFailure } from "../connect-failure.ts";
 import type {
   AcquireOptions,
   Connection,
@@ -309,11 +310,7 @@ export class MysqlDatabase implements Database, ConnectionOwner {
   #connectError(error: Error | null): TesseraeError {
     if (error instanceof TesseraeError) return error;
     const { code: given, message = "" } = (error ?? {}) as Partial<NodeJS.ErrnoException>;
-    const code = isConnectionLimit(error) ? "CONNECTION_LIMIT" : "CONNECT_FAILED";
-    return new TesseraeError(
-      code,
-      `Could not connect to ${this.engine.address.display}: ${redactUrl(message || String(given))}`,
-      { operation: "connect", cause: error },
-    );
+    const text = redactUrl(message || String(given));
+    return connectFailure(this.engine.address.display, text, error, isConnectionLimit(error));
   }
 }

@@ -1,6 +1,7 @@
 /** Why the driver raised an error, by the server's SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html). */
 import type { ErrorCode } from "../../base/error-codes.ts";
 import { TesseraeError } from "../../base/errors.ts";
+import { connectFailure } from "../connect-failure.ts";
 import type { ErrorReason, GuardReason, PoolOptions } from "../contract.ts";
 import { poolerRefusal } from "./pooler.ts";
 
@@ -139,11 +140,7 @@ export function connectError(
   const pooler = poolerRefusal(error, display);
   if (pooler !== undefined) return pooler;
   const text = error.message || String((error as NodeJS.ErrnoException).code);
-  const code = isLimit(error) ? "CONNECTION_LIMIT" : "CONNECT_FAILED";
-  return new TesseraeError(code, `Could not connect to ${display}: ${text}`, {
-    operation: "connect",
-    cause: error,
-  });
+  return connectFailure(display, text, error, isLimit(error));
 }
 
 /** Errors that `pg` raises itself, other than those of a value that cannot be read or written. */
