@@ -98,7 +98,8 @@ export class CurrentSet {
       // A growth may have passed by since main was read.
       if (refusals.length > 0 && isFirst) continue;
       for (const { error, server } of refusals) {
-        if (!this.#begun || known.set.generation === 0) throw error;
+        const isMainBehind = known.set.generation === 0 && isTesseraeError(error, "TICKET_SET_BEHIND");
+        if (!this.#begun || isMainBehind) throw error;
         server.failed(error);
       }
       for (const { error, server } of silent) server.failed(error);

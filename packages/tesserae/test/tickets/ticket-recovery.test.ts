@@ -6,8 +6,10 @@ import {
   TcpProxy,
   whyUnavailable,
 } from "@tesserae/test-support";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { hasDuplicates, type Places, remainders, TicketSite } from "./ticket-site.ts";
+
+vi.setConfig({ testTimeout: 120_000 });
 
 const SINGLE = { ticketing: { mode: "single" as const }, internals: { patienceMs: 0 } };
 
