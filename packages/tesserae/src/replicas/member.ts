@@ -61,14 +61,18 @@ export class ReplicaMember implements Follower {
     primary.follow(this);
   }
 
-  heardBefore(): (position: string) => void {
+  heardBefore(): (end: string | undefined) => void {
     const { term } = this;
     const known = term?.position;
-    return (position) => {
+    const { covers, hasParted } = this.#options.primary.replication;
+    return (end) => {
       if (term === undefined || known === undefined) return;
-      if (!this.#options.primary.replication.hasParted(known, position)) return;
-      this.#parted = term;
-      this.judge();
+      if (end !== undefined && hasParted(known, end)) {
+        this.#parted = term;
+        this.judge();
+      } else if (term.vouched === undefined || covers(known, term.vouched)) {
+        term.vouched = known;
+      }
     };
   }
 
@@ -152,6 +156,7 @@ export class ReplicaMember implements Follower {
     } else {
       term.position = position;
     }
+    if (this.term !== undefined && primary.vouchesFor(position)) this.term.vouched = position;
     this.judge();
   }
 

@@ -13,8 +13,8 @@ export type PrimaryState = "unasked" | "answers" | "down" | "keeps none";
 
 /** A server that applies this primary's log. */
 export interface Follower {
-  /** Called when a question begins, with what to do with its answer. */
-  heardBefore(): (position: string) => void;
+  /** Called when a question begins, with what to do with its answer: the end of the primary's log; undefined where it did not tell. */
+  heardBefore(): (end: string | undefined) => void;
 }
 
 export class Primary {
@@ -27,6 +27,8 @@ export class Primary {
   readonly #question: StatusQuestion;
   #identity: string | undefined;
   readonly #followers = new Set<Follower>();
+  /** Of its log, by the last answer. */
+  #end: string | undefined;
   readonly #watches = new Set<object>();
   readonly #answers = new FreshAnswers<ReplicationStatus>();
 
@@ -75,6 +77,13 @@ export class Primary {
     this.#watches.delete(by);
   }
 
+  /** Whether `position` can be a part of its log, by the last answer. While it does not answer, nobody knows better. */
+  vouchesFor(position: string): boolean {
+    return (
+      this.state !== "answers" || this.#end === undefined || !this.replication.hasParted(position, this.#end)
+    );
+  }
+
   /** Whose database it is; undefined where it does not say, or does not answer. */
   async identity(): Promise<string | undefined> {
     if (this.#identity === undefined && this.state === "answers")
@@ -92,11 +101,12 @@ export class Primary {
       this.state = position === undefined ? "keeps none" : "answers";
       const sample = sent ?? position;
       if (sample !== undefined) this.history.add(sample, askedMs);
-      const end = written ?? position;
-      if (end !== undefined) for (const compare of hear) compare(end);
+      this.#end = written ?? position;
+      for (const compare of hear) compare(this.#end);
       return status;
     } catch (error) {
       this.state = "down";
+      for (const compare of hear) compare(undefined);
       throw error;
     }
   }

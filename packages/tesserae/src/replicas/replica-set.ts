@@ -70,6 +70,7 @@ export class ReplicaSet {
   #timers = new Set<NodeJS.Timeout>();
   #turn = 0;
   #waiting = false;
+  #vouching = false;
   #closed = false;
 
   constructor(options: ReplicaSetOptions) {
@@ -292,9 +293,23 @@ export class ReplicaSet {
       const healthy = this.members.filter(({ isHealthy }) => isHealthy);
       // The first that answers counts: another one may hang.
       if (healthy.length > 0) await Promise.race(healthy.map((member) => this.#check(member)));
+      this.#vouch(healthy);
       await sleep(WAIT_STEP_MS);
     }
     this.#waiting = false;
+  }
+
+  /** Where a member has more than the primary's last answer, the next one tells whether it is more of the same log. */
+  #vouch(members: readonly ReplicaMember[]): void {
+    const waitsForIt = ({ term }: ReplicaMember) =>
+      term !== undefined && [...this.#waiters].some(({ wish }) => wish.isOnlyUnvouched(term));
+    if (this.#vouching || !members.some(waitsForIt)) return;
+    this.#vouching = true;
+    const heard = () => {
+      this.#vouching = false;
+      this.#settleWaiters();
+    };
+    this.primary.askPosition().then(heard, heard);
   }
 
   #asLost(error: unknown, code: "CONNECT_FAILED" | "CONNECTION_LOST"): TesseraeError {

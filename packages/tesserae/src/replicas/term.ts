@@ -13,6 +13,8 @@ export class Term {
   readonly database: Database;
   /** The newest position that is known to be applied. */
   position: string;
+  /** How much of that the primary has too, by what it said after it was known. Only this grants wishes: a position that has parted from the primary's may be higher. */
+  vouched: string | undefined;
   /** Which keys at which epoch have arrived, by the name that their readers give them. */
   readonly arrived = new LruMap<string, true>(KEYS_MAX);
   #inFlight = 0;

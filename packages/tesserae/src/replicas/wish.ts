@@ -16,9 +16,14 @@ export class Wish {
 
   isGrantedBy(term: Term): boolean {
     if (this.#granted.has(term)) return true;
-    if (!this.isWithin(term.position)) return false;
+    if (term.vouched === undefined || !this.isWithin(term.vouched)) return false;
     this.#granted.add(term);
     return true;
+  }
+
+  /** It would be granted, if the primary had what the server has. */
+  isOnlyUnvouched(term: Term): boolean {
+    return !this.isGrantedBy(term) && this.isWithin(term.position);
   }
 
   isWithin(position: string): boolean {

@@ -294,6 +294,34 @@ describe("the choice among replicas", () => {
     expect(await served()).toBe("replica 1");
   });
 
+  test("a position beyond the primary's last answer grants nothing before the primary has it, too", async () => {
+    await using played = await play({ freshnessWaitMs: 20_000 });
+    const { primaryServer, servers } = played;
+    const [one, two] = servers as [PlayedServer, PlayedServer];
+    // Another server has taken over that had less, and only now the first replica applies the last that it was sent.
+    primaryServer.position = "0/200";
+    one.position = "0/300";
+    played.wrote();
+    const read = played.read();
+    await expect.poll(() => played.set.status()[0]?.reason).toMatch(/has what its primary lacks/);
+    two.position = "0/200";
+    await expect.poll(() => two.reads.length).toBe(1);
+    two.reads.splice(0)[0]?.resolve();
+    expect(await read).toBe("replica 2");
+    expect(one.reads).toHaveLength(0);
+    // Others write on, and the replica has that, too.
+    primaryServer.position = "0/400";
+    played.wrote();
+    const next = played.read();
+    const { questions } = two;
+    await expect.poll(() => two.questions).toBeGreaterThan(questions + 5);
+    primaryServer.position = "0/500";
+    two.position = "0/500";
+    await expect.poll(() => two.reads.length).toBe(1);
+    two.reads[0]?.resolve();
+    expect(await next).toBe("replica 2");
+  });
+
   test("two sets of one primary share its history", async () => {
     await using played = await play();
     const { primary } = played.set;

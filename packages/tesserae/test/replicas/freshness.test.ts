@@ -399,7 +399,6 @@ describe.each(REPLICATED_ENGINES)("%s", (engine) => {
       // More than the promotion itself writes.
       for (let i = 0; i < 60; i++) await rename(`lost ${i} ${"x".repeat(40)}`);
       await other.waitUntilCaughtUp();
-      await fed.probe();
       await servers.primary.kill();
       await next.promote();
       for (let i = 0; i < 4; i++)
