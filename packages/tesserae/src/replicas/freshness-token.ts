@@ -11,6 +11,9 @@ const NAME = /^(?:main|[1-9]\d{0,9})$/;
 /** What positions are made of: digits, letters and separators. */
 const POSITION = /^[0-9A-Za-z_:,/\s-]{1,8192}$/;
 
+/** Something was written, and the primary did not tell where: whoever reads asks it then. */
+export const UNKNOWN_POSITION = "?";
+
 export function writeToken(positions: ReadonlyMap<PrimaryName, string>): string {
   return PREFIX + Buffer.from(JSON.stringify(Object.fromEntries(positions))).toString("base64url");
 }
@@ -20,11 +23,14 @@ export function readToken(token: unknown): ReadonlyMap<string, string> {
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw invalid();
   const positions = Object.entries(parsed as Record<string, unknown>);
   for (const [name, position] of positions)
-    if (!NAME.test(name) || typeof position !== "string" || !POSITION.test(position)) throw invalid();
+    if (!NAME.test(name) || typeof position !== "string" || !isPosition(position)) throw invalid();
   return new Map(positions as [string, string][]);
 }
 
+const isPosition = (text: string): boolean => text === UNKNOWN_POSITION || POSITION.test(text);
+
 function parse(token: unknown): unknown {
+  if (token instanceof Promise) throw invalid(" It is a promise: await it.");
   if (typeof token !== "string" || token.length > CHARACTERS_MAX || !/^f1\.[\w-]+$/.test(token))
     throw invalid();
   try {
@@ -34,10 +40,11 @@ function parse(token: unknown): unknown {
   }
 }
 
-function invalid(): TesseraeError {
+function invalid(more = ""): TesseraeError {
   return new TesseraeError(
     "FRESHNESS_TOKEN_INVALID",
-    "This is no freshness token: give what fed.freshness.token() returned, as it was. Where it comes from outside, such as a cookie, go on without it.",
+    "This is no freshness token: give what fed.freshness.token() returned, as it was. Where it comes from outside, such as a cookie, go on without it." +
+      more,
     { operation: "freshness.run" },
   );
 }
