@@ -11,14 +11,13 @@ import type { ReplicationOptions } from "./options.ts";
 import type { Primary } from "./primary.ts";
 import type { Term } from "./term.ts";
 import type { Wish } from "./wish.ts";
+import { WishWaiters } from "./wish-waiters.ts";
 
 const CHECK_MS = 500;
 const IDLE_MS = 10_000;
 /** How long a first look waits for a member that is about to catch up. */
 const LOOK_MS_MAX = 1_000;
 const LOOK_STEP_MS = 5;
-/** Between two questions to the members for a position that somebody waits for. */
-const WAIT_STEP_MS = 1;
 
 export interface ReplicaSetOptions {
   /** `main`, or `shard 2`. */
@@ -50,11 +49,6 @@ export interface ReplicaStatus {
 
 const NO_POOL: PoolStats = { open: 0, inUse: 0, waiting: 0 };
 
-interface Waiter {
-  readonly wish: Wish;
-  readonly end: (arrived: boolean) => void;
-}
-
 export class ReplicaSet {
   readonly of: string;
   readonly shard: number | undefined;
@@ -62,15 +56,13 @@ export class ReplicaSet {
   readonly replication: Required<ReplicationOptions>;
   readonly members: readonly ReplicaMember[];
   readonly #checkMs: number;
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters: WishWaiters;
   #lastUseMs = 0;
   #looking: Promise<void> | undefined;
   /** Watched, and looked at once at least. */
   #watched = false;
   #timers = new Set<NodeJS.Timeout>();
   #turn = 0;
-  #waiting = false;
-  #vouching = false;
   #closed = false;
 
   constructor(options: ReplicaSetOptions) {
@@ -90,6 +82,7 @@ export class ReplicaSet {
           maxLagMs: replication.maxLagMs,
         }),
     );
+    this.#waiters = new WishWaiters(this.members, primary);
   }
 
   get dialect(): EngineDialect {
@@ -127,19 +120,8 @@ export class ReplicaSet {
   }
 
   /** Waits until a healthy member has what is wished for: false after `timeoutMs`, or when the set is closed. */
-  async waitFor(wish: Wish, timeoutMs: number): Promise<boolean> {
-    if (this.#closed) return false;
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const waiter: Waiter = { wish, end: resolve };
-    this.#waiters.add(waiter);
-    const timer = setTimeout(() => resolve(false), timeoutMs);
-    if (!this.#waiting) void this.#pollForWaiters();
-    try {
-      return await promise;
-    } finally {
-      clearTimeout(timer);
-      this.#waiters.delete(waiter);
-    }
+  waitFor(wish: Wish, timeoutMs: number): Promise<boolean> {
+    return this.#waiters.waitFor(wish, timeoutMs);
   }
 
   /** A read failed there: whether another server may be asked for it. */
@@ -196,7 +178,7 @@ export class ReplicaSet {
   async close(): Promise<void> {
     this.#closed = true;
     this.#stop();
-    for (const waiter of this.#waiters) waiter.end(false);
+    this.#waiters.close();
     await Promise.all(this.members.map((member) => member.close()));
   }
 
@@ -266,7 +248,7 @@ export class ReplicaSet {
 
   async #check(member: ReplicaMember): Promise<void> {
     await member.check();
-    this.#settleWaiters();
+    this.#waiters.settle();
   }
 
   /** At once: a single connection may have been lost, and not the server. */
@@ -276,40 +258,6 @@ export class ReplicaSet {
 
   #judge(): void {
     for (const member of this.members) member.judge();
-  }
-
-  #settleWaiters(): void {
-    for (const waiter of [...this.#waiters]) {
-      const granted = this.members.some(
-        ({ isHealthy, term }) => isHealthy && term !== undefined && waiter.wish.isGrantedBy(term),
-      );
-      if (granted) waiter.end(true);
-    }
-  }
-
-  async #pollForWaiters(): Promise<void> {
-    this.#waiting = true;
-    while (this.#waiters.size > 0 && !this.#closed) {
-      const healthy = this.members.filter(({ isHealthy }) => isHealthy);
-      // The first that answers counts: another one may hang.
-      if (healthy.length > 0) await Promise.race(healthy.map((member) => this.#check(member)));
-      this.#vouch(healthy);
-      await sleep(WAIT_STEP_MS);
-    }
-    this.#waiting = false;
-  }
-
-  /** Where a member has more than the primary's last answer, the next one tells whether it is more of the same log. */
-  #vouch(members: readonly ReplicaMember[]): void {
-    const waitsForIt = ({ term }: ReplicaMember) =>
-      term !== undefined && [...this.#waiters].some(({ wish }) => wish.isOnlyUnvouched(term));
-    if (this.#vouching || !members.some(waitsForIt)) return;
-    this.#vouching = true;
-    const heard = () => {
-      this.#vouching = false;
-      this.#settleWaiters();
-    };
-    this.primary.askPosition().then(heard, heard);
   }
 
   #asLost(error: unknown, code: "CONNECT_FAILED" | "CONNECTION_LOST"): TesseraeError {
