@@ -68,6 +68,7 @@ export function openTickets(wiring: TicketsWiring): OpenTickets {
     growth,
     idsInUse: ticketing.startCheck === "counters" ? undefined : idsInUse,
     patienceMs: internals?.patienceMs,
+    growthWaitMs: internals?.growthWaitMs,
   });
   const options = {
     sequences,

@@ -22,4 +22,6 @@ export interface TicketInternals {
   readonly at?: ((point: TicketPoint) => void | Promise<void>) | undefined;
   /** How long a lease waits for a growth of somebody else before it takes it up, in milliseconds. */
   readonly patienceMs?: number | undefined;
+  /** How long a lease waits for a growth at all. */
+  readonly growthWaitMs?: number | undefined;
 }

@@ -34,11 +34,13 @@ export interface TicketServersOptions {
   /** Undefined: counters are not compared with the ids in use. */
   readonly idsInUse: IdsInUse | undefined;
   readonly patienceMs?: number | undefined;
+  readonly growthWaitMs?: number | undefined;
 }
 
 export class TicketServers implements TicketSource {
   readonly #options: TicketServersOptions;
   readonly #patienceMs: number;
+  readonly #growthWaitMs: number;
   readonly #current: CurrentSet;
   readonly #checks: CounterChecks;
   #turn = 0;
@@ -50,6 +52,7 @@ export class TicketServers implements TicketSource {
     this.#options = options;
     this.#checks = new CounterChecks(options.idsInUse);
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
+    this.#growthWaitMs = options.growthWaitMs ?? GROWTH_WAIT_MS;
     this.#current = new CurrentSet(options.members, this.#patienceMs);
   }
 
@@ -66,9 +69,12 @@ export class TicketServers implements TicketSource {
       if (answer !== "moved") return answer;
       this.#current.forget(known);
       const waited = performance.now() - begun;
-      if (waited > GROWTH_WAIT_MS || this.#stopped) throw underWay(waited);
+      if (waited > this.#growthWaitMs || this.#stopped) throw underWay(waited);
       if (waited > this.#patienceMs)
-        await Promise.race([this.#takeUpGrowth(), sleep(GROWTH_WAIT_MS - waited, undefined, { ref: false })]);
+        await Promise.race([
+          this.#takeUpGrowth(),
+          sleep(this.#growthWaitMs - waited, undefined, { ref: false }),
+        ]);
       await sleep(waitMs * (0.5 + Math.random() / 2));
     }
   }

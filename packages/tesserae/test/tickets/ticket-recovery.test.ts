@@ -183,6 +183,42 @@ for (const engine of ["mysql", "postgres"] satisfies EngineName[]) {
         expect((await begun.tickets.check()).map(({ code }) => code)).toEqual(["TICKET_COUNTER_BEHIND"]);
       });
 
+      test("an id waits for a change no longer than it says, also when a server hangs", async () => {
+        await using databases = await freshDatabases(engine, 4);
+        const [main, one, two, three] = databases.urls as [string, string, string, string];
+        await using way = await TcpProxy.toUrl(two);
+        await using site = new TicketSite([main, one, two, three]);
+        const places = await site.open([one, two], SINGLE);
+        await places.schema.apply();
+        const waiting = await site.open([one, way.url(two), three], {
+          ticketing: { mode: "single", timeoutMs: 200 },
+          internals: { patienceMs: 20, growthWaitMs: 1_000 },
+        });
+        await take(waiting, 2);
+        const fenced = Promise.withResolvers<void>();
+        const goOn = Promise.withResolvers<void>();
+        const grower = await site.open(site.tickets, {
+          internals: {
+            async at(point) {
+              if (point !== "fence:server") return;
+              fenced.resolve();
+              await goOn.promise;
+            },
+          },
+        });
+        const growing = grower.tickets.grow().catch((error) => error);
+        await fenced.promise;
+        way.stall();
+        const begun = performance.now();
+        await expect(take(waiting, 1)).rejects.toMatchObject({ code: "TICKETS_UNAVAILABLE" });
+        // An operator's command, which the taking up of a growth is, waits ten seconds for a server.
+        expect(performance.now() - begun).toBeLessThan(6_000);
+        way.heal();
+        goOn.resolve();
+        await growing;
+        expect((await take(waiting, 1)).length).toBe(1);
+      });
+
       test("a process that starts while a growth passes by is refused nothing", async () => {
         await using databases = await freshDatabases(engine, 4);
         const [main, one, two, three] = databases.urls as [string, string, string, string];
