@@ -93,7 +93,7 @@ export class RoutedConnection implements DatabaseConnection {
         "REPLICA_WITHOUT_KEY",
         `The open transaction reads on a replica of ${this.target.name} that does not show the rows of ${traveller.tenant} as they are now, because it moved and the replica is behind. ` +
           "Begin the transaction with this key, which chooses a replica that has it; or read outside of the transaction, or in one of the primary's.",
-        way.place,
+        { ...this.target.place, ...way.place },
       );
     this.#admitted.add(name);
   }
