@@ -13,7 +13,7 @@ test("ticketing options that make no sense are refused by name", async () => {
     [{ blockIds: 0 }, "ticketing.blockIds"],
     [{ blockIds: 50, blockIdsMax: 49 }, "from 50 to 1000000"],
     [{ blockIdsMax: 1_000_001 }, "ticketing.blockIdsMax"],
-    [{ sequences: { users: { mode: "one" as never } } }, '"users"'],
+    [{ sequences: { users: { mode: "one" as never } } }, "ticketing.sequences.users.mode"],
     [{ sequences: { users: { max: 2n ** 31n } } }, '"users"'],
   ] as const)
     await expect(open(ticketing)).rejects.toMatchObject({
