@@ -49,6 +49,8 @@ const CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
   [1615, "SERIALIZATION"],
   [1690, "VALUE_INVALID"],
   [1698, "CONNECT_FAILED"],
+  // The transaction was begun read only.
+  [1792, "SERVER_READ_ONLY"],
   [1836, "SERVER_READ_ONLY"],
   // The connection was killed, or was idle for longer than the server lets it.
   [1927, "CONNECTION_LOST"],

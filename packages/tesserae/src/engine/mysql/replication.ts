@@ -4,12 +4,15 @@
  */
 import type { EngineReplication } from "../contract.ts";
 
+/** A number, or in later versions of MariaDB a word that says how much is refused. */
+const READ_ONLY = "concat(@@global.read_only) not in ('0', 'OFF')";
+
 export const mysqlReplication: EngineReplication = Object.freeze({
   // MariaDB's current position is the newest of what was applied and of what the server has logged itself, such as an ANALYZE TABLE. On a replica that says nothing of
   // the primary's log; on a primary the applied one is what it had when it was promoted.
   statusSql:
-    "select /*M! if(@@global.read_only, @@global.gtid_slave_pos, @@global.gtid_current_pos) */ /*!80000 @@global.gtid_executed */ as position, " +
-    "if(@@global.read_only /*!80000 or @@global.super_read_only */, 0, 1) as writable",
+    `select /*M! if(${READ_ONLY}, @@global.gtid_slave_pos, @@global.gtid_current_pos) */ /*!80000 @@global.gtid_executed */ as position, ` +
+    `if(${READ_ONLY} /*!80000 or @@global.super_read_only */, 0, 1) as writable`,
   covers(position: string, wanted: string) {
     // MySQL breaks long sets into lines.
     const reached = position.replace(/\s/g, "");

@@ -7,6 +7,7 @@ const BUSY = 5;
 const LOCKED = 6;
 const IOERR = 10;
 const CORRUPT = 11;
+const READONLY = 8;
 const FULL = 13;
 const CANTOPEN = 14;
 const CONSTRAINT = 19;
@@ -59,6 +60,8 @@ export function classifySqliteError(error: unknown): ErrorReason {
     case IOERR:
     case CORRUPT:
       return { code: "CONNECTION_LOST", fatal: true };
+    case READONLY:
+      return { code: "SERVER_READ_ONLY", fatal: false };
     default:
       return primary === FULL ? { code: "DISK_FULL", fatal: true } : { code: "QUERY_FAILED", fatal: false };
   }
