@@ -163,7 +163,7 @@ export class FederationTickets extends Tickets {
 
   /**
    * Lifts the counters of a sequence on every server of the set, and lets stopped ones count again. `above`: the last id that will not be given; unless said, a
-   * million above everything that is in use or was leased as far as can be seen. Ids that processes hold in memory cannot be seen: wait until those that took ids from the
+   * million (near the end of the sequence half of what is left) above everything that is in use or was leased as far as can be seen. Ids that processes hold in memory cannot be seen: wait until those that took ids from the
    * server before it was restored have ended, or say a number that is surely above.
    */
   async raise(sequence: string, options: { readonly above?: bigint } = {}): Promise<RaiseResult> {
@@ -180,14 +180,14 @@ export class FederationTickets extends Tickets {
         `There is no ticket sequence "${sequence}", neither in the schema and the options nor among the counters.`,
         { cluster: "tickets", operation: "tickets.raise" },
       );
-    const above = options.above ?? (await highestKnown(sequence, counted, idsInUse)) + RAISE_MARGIN;
     // Every server must have ids left, and a growth a number to begin from.
     const top = BIGINT_TOP - RAISE_MARGIN;
     const limit = bounds === undefined || bounds.max > top ? top : bounds.max;
+    const above = options.above ?? withMargin(await highestKnown(sequence, counted, idsInUse), limit);
     if (above < 0n || above >= limit)
       throw new TesseraeError(
         "VALUE_INVALID",
-        `tickets.raise("${sequence}", { above: ${above} }): the number is from 0 to below ${limit}, or no id would be left. Say above what the counters are to be.`,
+        `The counters of "${sequence}" cannot be raised above ${above}: the sequence ends at ${limit}, and no id would be left. Name a lower number with { above } or --above, from 0 on; where the ids are used up, let new rows use a bigint column with a sequence of its own.`,
         { cluster: "tickets", operation: "tickets.raise" },
       );
     const names = [...this.#sequences.keys(), ...(await members.main.readRows()).map(({ name }) => name)];
@@ -299,4 +299,10 @@ async function highestKnown(sequence: string, counted: readonly Counted[], ids: 
     const next = row?.closedId ?? row?.nextId ?? 0n;
     return next > highest ? next : highest;
   }, id);
+}
+
+/** A number surely above what was leased and cannot be seen; near the end of a sequence half of what is left must do. */
+function withMargin(highest: bigint, limit: bigint): bigint {
+  const half = (limit - highest) / 2n;
+  return highest + (half < RAISE_MARGIN ? half : RAISE_MARGIN);
 }

@@ -34,7 +34,7 @@ export function movedAway(): TesseraeError {
 export function exhausted(sequence: TicketSequence): TesseraeError {
   return new TesseraeError(
     "TICKET_SEQUENCE_EXHAUSTED",
-    `The ticket sequence "${sequence.name}" has given its last id, ${sequence.max}. Ids are never given again: let new rows use a bigint column with a sequence of its own.`,
+    `The ticket sequence "${sequence.name}" ends at ${sequence.max}, and has no ids left for this call; a call for fewer may still get the last ones. Ids are never given again: let new rows use a bigint column with a sequence of its own.`,
     { cluster: "tickets", operation: "tickets.lease" },
   );
 }

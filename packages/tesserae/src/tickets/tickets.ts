@@ -104,7 +104,7 @@ export class Tickets {
       const known = [...sequences.keys()].map((each) => `"${each}"`).join(", ") || "none";
       throw new TesseraeError(
         "TICKET_SEQUENCE_UNKNOWN",
-        `There is no ticket sequence "${name}"; known: ${known}. Give a column .ticket("${name}") in the schema, or name the sequence in the options.`,
+        `There is no ticket sequence "${name}"; known: ${known}. Give a column .ticket("${name}") in the schema, or name the sequence in the options. The ids of a .table() column come from fed.ids.next(table).`,
         { cluster: "tickets", operation: "tickets.next" },
       );
     }

@@ -171,6 +171,22 @@ forEachEngine((engine) => {
       expect(await next.tickets.next("dots")).toBeGreaterThan(0n);
     });
 
+    test("near the end of a sequence its counters are raised by half of what is left", async () => {
+      await using site = await TicketSite.of(engine, 2);
+      const options = { ticketing: { mode: "single", sequences: { dots: { max: 1_000n } } } } as const;
+      const places = await site.open(site.tickets, options);
+      await places.schema.apply();
+      await places.tenants.add(1n);
+      await places.at(1n).insertInto("dots").values({ id: 900n }).execute();
+      const raised = await places.tickets.raise("dots");
+      expect(raised.servers.map(({ nextId }) => nextId)).toEqual([951n, 952n]);
+      expect(await places.tickets.next("dots")).toBeGreaterThan(950n);
+      await expect(places.tickets.raise("dots", { above: 1_000n })).rejects.toMatchObject({
+        code: "VALUE_INVALID",
+        message: expect.stringMatching(/ends at 1000.*--above/),
+      });
+    });
+
     test("a server restored from an older state gives nothing twice: it is stopped until it is raised", async () => {
       await using site = await TicketSite.of(engine, 2);
       const [one] = site.tickets as [string, string];
