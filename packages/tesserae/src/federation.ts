@@ -6,38 +6,31 @@ import type { Kysely } from "kysely";
 import { isTesseraeError, TesseraeError } from "./base/errors.ts";
 import { engineFromUrl, type FederationConfig, failoverOptions, poolOptions } from "./configuration.ts";
 import { checkConfig } from "./configuration-checks.ts";
-import { ChangeFeed } from "./directory/change-feed.ts";
-import { leastLoaded, resolveChooser, type ShardChooser } from "./directory/choosers.ts";
 import { mainControlTables } from "./directory/control-tables.ts";
 import { checkControlVersion } from "./directory/control-version.ts";
-import { Directory } from "./directory/directory.ts";
-import { DirectoryRows } from "./directory/directory-rows.ts";
-import { markSchemaChange, schemaChangesSince } from "./directory/schema-change.ts";
+import { markSchemaChange } from "./directory/schema-change.ts";
 import { ShardIdentities } from "./directory/shard-identity.ts";
-import { TenantRegistry } from "./directory/tenants.ts";
-import type { Database, Engine, FailoverOptions, PoolOptions, PoolStats } from "./engine/contract.ts";
+import type { TenantRegistry } from "./directory/tenants.ts";
+import type { Database, Engine, PoolStats } from "./engine/contract.ts";
 import { ControlStore } from "./engine/control-store.ts";
 import { toEngineError } from "./engine/engine-error.ts";
-import { FederationHandle } from "./federation-handle.ts";
-import { MOVE_INTERNALS, type MoveInternals } from "./move/move-internals.ts";
+import type { FederationHandle } from "./federation-handle.ts";
 import type { MoveOptions, MoveStatus } from "./move/move-status.ts";
-import { Moves } from "./move/moves.ts";
+import type { Moves } from "./move/moves.ts";
+import { type Databases, Kits, openDatabases } from "./open-databases.ts";
+import { openHandles } from "./open-handles.ts";
 import { openTickets } from "./open-tickets.ts";
 import { References } from "./references.ts";
 import type { Freshness } from "./replicas/freshness.ts";
 import type { ReplicaStatus } from "./replicas/replica-set.ts";
 import { Replicas } from "./replicas/replicas.ts";
 import type { Schema } from "./schema/define-schema.ts";
-import type { KeyValue } from "./schema/logical-type.ts";
-import { DEFAULT_FEDERATION, type FederationModel, type SchemaModel } from "./schema/model.ts";
+import { DEFAULT_FEDERATION } from "./schema/model.ts";
 import type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";
+import { refuseInTransaction, refuseWhileMoving } from "./schema-and-moves.ts";
 import { checkEngines, checkReplicas } from "./schema-on-engines.ts";
 import { MainBinding } from "./session/bindings.ts";
-import { DialectKit } from "./session/dialect-kit.ts";
-import { Following, type SessionOptions } from "./session/following.ts";
-import type { FederationRoutes, RouteAnswer, RouteSource } from "./session/key-routes.ts";
-import { openTransaction } from "./session/open-transaction.ts";
-import type { ReplicaTarget } from "./session/replica-routes.ts";
+import type { SessionOptions } from "./session/following.ts";
 import { openSession } from "./session/sessions.ts";
 import type { Readiness, Target } from "./session/target.ts";
 import { type ApplyResult, Synchronizer } from "./synchronizer/synchronizer.ts";
@@ -49,6 +42,7 @@ import { parseTopology, type Topology } from "./topology/topology.ts";
 
 const CONTROL_CONNECTIONS_DEFAULT = 4;
 const STATEMENT_PLANS_DEFAULT = 2_000;
+const ALWAYS_READY: Readiness = { ready: true, wait: async () => {} };
 
 type NameOf<S extends Schema> = keyof S["$federations"] & string;
 type ShardsOf<S extends Schema, Name extends string> = ShardDatabase<S["$tables"], Name>;
@@ -90,13 +84,6 @@ export interface DatabaseProbe {
   readonly tenants: number | undefined;
   /** Why it does not answer. */
   readonly error: string | undefined;
-}
-
-/** The databases of a federation, each behind its pool, opened on first use. */
-interface Databases {
-  readonly main: Database;
-  readonly control: Database;
-  readonly shards: ReadonlyMap<number, Database>;
 }
 
 /** A running federation; `federate()` makes one. */
@@ -431,257 +418,5 @@ async function probeDatabase(name: string, database: Database): Promise<Database
   } catch (error) {
     const { code, message } = toEngineError(error, dialect, {});
     return { name, address: address.display, tenants: undefined, error: `${code}: ${message}` };
-  }
-}
-
-/** The compiling and planning of each engine in use. */
-class Kits {
-  readonly #kits = new Map<string, DialectKit>();
-  readonly #schema: SchemaModel;
-  readonly #plansMax: number;
-
-  constructor(schema: SchemaModel, plansMax: number) {
-    this.#schema = schema;
-    this.#plansMax = plansMax;
-  }
-
-  of(database: Database): DialectKit {
-    const { dialect } = database.engine;
-    let kit = this.#kits.get(dialect.name);
-    if (kit === undefined) {
-      kit = new DialectKit(dialect, this.#schema, this.#plansMax);
-      this.#kits.set(dialect.name, kit);
-    }
-    return kit;
-  }
-}
-
-function openDatabases(
-  topology: Topology<Engine>,
-  pool: PoolOptions,
-  controlConnectionsMax: number,
-  failover: FailoverOptions,
-): Databases {
-  const main = topology.main.open(pool, failover);
-  const control = topology.main.control().open({ ...pool, connectionsMax: controlConnectionsMax }, failover);
-  const shards = new Map(
-    [...topology.shards.values()].map(({ id, primary, isMain }) => [
-      id,
-      isMain ? main : primary.open(pool, failover),
-    ]),
-  );
-  return { main, control, shards };
-}
-
-interface HandleSources {
-  readonly synchronizer: Synchronizer;
-  readonly schema: SchemaModel;
-  readonly databases: Databases;
-  readonly replicas: Replicas;
-  readonly kits: Kits;
-  readonly control: ControlStore;
-  readonly isOnlyShard: boolean;
-  readonly identities: ShardIdentities;
-}
-
-function openHandles<S extends Schema>(
-  config: FederationConfig<S>,
-  { synchronizer, schema, databases, replicas, kits, control, isOnlyShard, identities }: HandleSources,
-): Map<string, FederationHandle<unknown, KeyValue>> {
-  const feed = new ChangeFeed({ control, leaseMs: config.directory?.leaseMs });
-  const shards = new Map<number, Target>(
-    [...databases.shards].map(([id, database]) => [
-      id,
-      {
-        name: `shard ${id}` as const,
-        isOnlyShard,
-        isReplica: false,
-        database: replicas.noting(id, database),
-        kit: kits.of(database),
-        place: { cluster: "shards", shard: id },
-        readiness: new ShardReadiness(() => identities.verify(id)),
-      },
-    ]),
-  );
-  const readTargets = new Map<Target, ReplicaTarget>(
-    [...shards].map(([id, target]) => [
-      target,
-      { ...target, isReplica: true, database: replicas.reading(id, databases.shards.get(id) as Database) },
-    ]),
-  );
-  const open = (federation: FederationModel) => {
-    const directory = new Directory({
-      control,
-      federation,
-      feed,
-      directoryCacheEntries: config.directory?.cacheEntries,
-    });
-    const tables = [...schema.tables.values()].filter((table) => table.federation === federation.name);
-    const moves = new Moves({
-      resumeTenants: () => tenants.resume(),
-      control,
-      federation,
-      directoryRows: new DirectoryRows(control, federation),
-      feed,
-      keys: directory.codec,
-      tables,
-      replicas: replicas.ofShards,
-      shards: [...databases.shards.keys()],
-      shardDatabase: (id) => databases.shards.get(id) as Database,
-      shardGate: (id) => identities.verify(id),
-      checkSchema: async (...ids) => {
-        await refuseWhileChanging(control);
-        for (const id of ids) await refuseIncomplete(synchronizer, id);
-      },
-      beforeChange: refuseInTransaction,
-      forgetRoutes: (members) => directory.forget(members),
-      leaseMs: feed.leaseMs,
-      internals: (config as { readonly [MOVE_INTERNALS]?: MoveInternals })[MOVE_INTERNALS],
-    });
-    const tenants = new TenantRegistry({
-      control,
-      federation,
-      directory,
-      feed,
-      tables,
-      shards: [...databases.shards.keys()],
-      shardDatabase: (id) => databases.shards.get(id) as Database,
-      shardGate: (id) => identities.verify(id),
-      beforeChange: refuseInTransaction,
-      chooser: chooserFor(config.chooser, federation.name),
-    });
-    const routes: FederationRoutes = {
-      federation: federation.name,
-      source: config.placement === "onFirstUse" ? placingOnFirstUse(directory, tenants) : directory,
-      show: (key) => directory.codec.show(key),
-      toText: (key) => directory.codec.toText(key),
-      shards,
-      replicas: readTargets,
-      kit: ([...shards.values()][0] as Target).kit,
-      following: new Following({
-        federation,
-        compare: directory.codec.compare,
-        consistency: config.consistency,
-        ...config.moves,
-      }),
-    };
-    return new FederationHandle<unknown, KeyValue>({ schema, federation, directory, tenants, moves, routes });
-  };
-  return new Map([...schema.federations.values()].map((federation) => [federation.name, open(federation)]));
-}
-
-const ALWAYS_READY: Readiness = { ready: true, wait: async () => {} };
-
-class ShardReadiness implements Readiness {
-  ready = false;
-  readonly #verify: () => Promise<void>;
-
-  constructor(verify: () => Promise<void>) {
-    this.#verify = verify;
-  }
-
-  async wait(): Promise<void> {
-    await this.#verify();
-    this.ready = true;
-  }
-}
-
-/** What works on several databases cannot be part of a transaction on one; on an embedded database it would wait for the caller's own lock. */
-function refuseInTransaction(operation: string): void {
-  const open = openTransaction();
-  if (open === undefined) return;
-  throw new TesseraeError(
-    "TRANSACTION_OPEN",
-    `${operation} works on several databases and cannot be part of the transaction that is open on ${open.target.name}. Call it before the transaction, or after it.`,
-    { ...open.target.place, operation },
-  );
-}
-
-/** Rows move to tables that the target has, all of them, and as this process knows them. */
-async function refuseIncomplete(synchronizer: Synchronizer, shard: number): Promise<void> {
-  const [unknown] = await synchronizer.unknownOn(shard);
-  if (unknown !== undefined)
-    throw new TesseraeError(
-      "MOVE_SCHEMA",
-      `Shard ${shard} has the federated table "${unknown}", which this process's schema does not know: its rows would be left behind. Let a process with the newer schema move, or drop the table if nobody uses it any more.`,
-      { cluster: "shards", shard, table: unknown },
-    );
-  const [missing] = await synchronizer.missingOn(shard);
-  if (missing === undefined) return;
-  const unseen =
-    missing.kind === "guard"
-      ? " If it is there, this login may not see it: on MariaDB and MySQL it needs the TRIGGER right."
-      : "";
-  throw new TesseraeError(
-    "MOVE_SCHEMA",
-    `Shard ${shard} lacks the ${missing.kind} of "${missing.table}" that the schema says. Bring all shards to the schema first: await fed.schema.apply(), or "tesserae schema apply".${unseen}`,
-    { cluster: "shards", shard, table: missing.table },
-  );
-}
-
-async function refuseWhileChanging(control: ControlStore): Promise<void> {
-  const since = await schemaChangesSince(control);
-  if (since === undefined) return;
-  throw new TesseraeError(
-    "MOVE_SCHEMA",
-    `The schema is being changed since ${since}. Move when that has ended; if nobody is at it any more, finish it: await fed.schema.apply(), or "tesserae schema apply".`,
-    { cluster: "main", operation: "moves" },
-  );
-}
-
-/** A move knows the tables that were there when it began. */
-async function refuseWhileMoving(
-  handles: Iterable<{ readonly moves: Pick<Moves, "underWay"> }>,
-): Promise<void> {
-  for (const { moves } of handles) {
-    const [move] = await moves.underWay().catch((error: unknown) => {
-      if (isTesseraeError(error, "SCHEMA_NOT_APPLIED")) return [];
-      throw error;
-    });
-    if (move === undefined) continue;
-    throw new TesseraeError(
-      "MOVE_UNDER_WAY",
-      `The schema cannot be changed while ${move.what} moves from shard ${move.from} to shard ${move.to} (move ${move.id}, ${move.step}). Wait for it, or abort it.`,
-      { operation: "schema.apply", federation: move.federation },
-    );
-  }
-}
-
-function chooserFor(input: FederationConfig["chooser"], federation: string): ShardChooser {
-  if (input === undefined) return leastLoaded();
-  // A record by federation holds choosers; a chooser itself has pickShard, and a class is a function.
-  const isOne = typeof input === "function" || "pickShard" in input;
-  const chosen = isOne ? input : input[federation];
-  return chosen === undefined ? leastLoaded() : resolveChooser(chosen);
-}
-
-/** Adds a key when it is first used: `placement: "onFirstUse"`. */
-function placingOnFirstUse(directory: Directory, tenants: TenantRegistry): RouteSource {
-  const place = async (key: KeyValue, answer: Promise<RouteAnswer>): Promise<RouteAnswer> => {
-    try {
-      return await answer;
-    } catch (error) {
-      if (!isTesseraeError(error, "KEY_UNKNOWN") || (await wasRemoved(tenants, key))) throw error;
-      await tenants.add(key);
-      return directory.refresh(key);
-    }
-  };
-  return {
-    locate(key) {
-      const answer = directory.locate(key);
-      return answer instanceof Promise ? place(key, answer) : answer;
-    },
-    refresh: (key) => place(key, directory.refresh(key)),
-  };
-}
-
-/** A key that was taken out stays out until somebody adds it by name: a late request must not bring it back. */
-async function wasRemoved(tenants: TenantRegistry, key: KeyValue): Promise<boolean> {
-  try {
-    const { state } = await tenants.where(key);
-    return state === "removing" || state === "purging" || state === "removed";
-  } catch (error) {
-    if (isTesseraeError(error, "KEY_UNKNOWN")) return false;
-    throw error;
   }
 }
