@@ -34,7 +34,7 @@ export default defineBench({
     "The library's rows are in logical types (bigint); the bare driver's are as the driver gives them. Queries of main are built before and run many times; those of keys that are not prepared are built for each read, by Kysely, on both sides of the ratio.",
     "Each pool has ten connections, so that reads from two replicas have twenty. With 32 in flight a read on one server waits for a connection, and the library's wait has a time-out that the bare pool does not have.",
     "Replication is asynchronous and over the loopback interface: a replica has a write within a millisecond or so here, and a read that waits for its own write waits that long. On a network it is at least the way between the servers.",
-    "The first load average tells how busy the machine was with other work before the bench; the last one is mostly the bench itself.",
+    "The load average before the bench is other work; the one at the end is the bench and whatever else began meanwhile.",
   ],
   rounds: 9,
   async setup(context) {
