@@ -202,6 +202,7 @@ export class MoveWork {
 /** The lock of a key's residence is asked for so long at a time: who waits for it holds up that key's writers. */
 export const LOCK_WAIT_MS = 100;
 const LOCK_PAUSE_MS_MAX = 400;
+const IN_THE_WAY = ["LOCK_TIMEOUT", "DEADLOCK", "SERIALIZATION"] as const;
 
 /**
  * Runs a short transaction that needs a key's residence alone, again and again until its writers have let go. Between two tries nothing is held, so an
@@ -214,7 +215,7 @@ export async function patiently<T>(work: MoveWork, end: ShardEnd, attempt: () =>
     try {
       return await attempt();
     } catch (error) {
-      if (!isTesseraeError(error, "LOCK_TIMEOUT") && !isTesseraeError(error, "DEADLOCK")) throw error;
+      if (!IN_THE_WAY.some((code) => isTesseraeError(error, code))) throw error;
       const until = performance.now() + pauseMs * (0.5 + Math.random());
       if (performance.now() - begun > WHO_MS) waitsFor = await whoIsInTheWay(end);
       await work.waitFor(waitsFor, () => until - performance.now());

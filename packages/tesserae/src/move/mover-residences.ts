@@ -6,7 +6,7 @@
  * it would stand before later ranges with other ends. So the shard remembers the largest token under which a range was made or taken away
  * (`range_token_<federation>` in `tesserae_meta`), and a smaller one may not make another.
  */
-import { TesseraeError } from "../base/errors.ts";
+import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import { lockMeta } from "../directory/change-feed.ts";
 import type { KeyCodec } from "../directory/key-codec.ts";
 import type { ResidenceRow } from "../directory/residence-rows.ts";
@@ -154,15 +154,25 @@ export class MoverResidences {
       ]);
   }
 
-  /** Inserts rows of which none is there. */
+  /**
+   * Inserts rows of which none is there. SERIALIZATION when one was committed since the caller looked: by a runner that was killed with its commit on the way.
+   */
   async insert(transaction: ControlTransaction, rows: readonly ResidenceRow[]): Promise<void> {
     if (rows.length === 0) return;
-    await transaction.run(
-      `insert into ${this.#table} (${COLUMNS}) values ${rows.map(() => "(?, ?, ?, ?, ?, ?)").join(", ")}`,
-      rows.flatMap((row) =>
-        COLUMNS.split(", ").map((column) => this.#codec.encode(column, row[column as keyof ResidenceRow])),
-      ),
+    const sql = `insert into ${this.#table} (${COLUMNS}) values ${rows.map(() => "(?, ?, ?, ?, ?, ?)").join(", ")}`;
+    const values = rows.flatMap((row) =>
+      COLUMNS.split(", ").map((column) => this.#codec.encode(column, row[column as keyof ResidenceRow])),
     );
+    try {
+      await transaction.run(sql, values);
+    } catch (error) {
+      if (!isTesseraeError(error, "CONSTRAINT_UNIQUE")) throw error;
+      throw new TesseraeError(
+        "SERIALIZATION",
+        `Another process has just written a key's residence on shard ${this.shard}.`,
+        { operation: "moves", shard: this.shard, cause: error },
+      );
+    }
   }
 
   async remove(

@@ -1,5 +1,7 @@
 /** Processes that sleep, or end, in the middle of a change of shape or before their first step, and moves that are turned back without them. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { type Connection, POOL_DEFAULTS } from "../../src/engine/contract.ts";
+import { engineAt } from "../engine/open-database.ts";
 import { AlbumBook } from "./album-book.ts";
 import { type Albums, QUICK } from "./albums.ts";
 import { ENGINES, onSites } from "./move-sites.ts";
@@ -7,7 +9,7 @@ import { ENGINES, onSites } from "./move-sites.ts";
 onSites(
   "a mover that slept",
   ENGINES,
-  (_site, shared) => {
+  (site, shared) => {
     let other: Albums | undefined;
     /** A process that takes everybody else for dead. */
     async function others(): Promise<Albums> {
@@ -83,6 +85,36 @@ onSites(
       await expect(moving).rejects.toMatchObject({ code: "MOVE_TAKEN_OVER" });
       expect(await albums.residences(2, key)).toMatchObject([{ state: "gone" }]);
     });
+
+    // A file has one writer, and InnoDB's locking read waits for a row that is not committed yet: there the look finds it.
+    test.runIf(site.main === "postgres")(
+      "a residence of a killed mover, committed late, is looked at again",
+      async () => {
+        const { albums } = shared;
+        const key = shared.newKey();
+        await albums.fed.tenants.add(key, { shard: 1 });
+        const database = (await engineAt(shared.urls[2] as string)).open(POOL_DEFAULTS);
+        const run = async (on: Connection, sql: string) => (await on.run({ sql, parameters: [] })).rows;
+        const [late, watch] = await Promise.all([database.acquire(), database.acquire()]);
+        await late.begin();
+        await run(
+          late,
+          `insert into tesserae_residence_default (kind, low, high, epoch, state, token) values ('p', ${key}, null, 1, 'arriving', 1)`,
+        );
+        const moving = albums.fed.moves.move(key, { to: 2, ...QUICK });
+        const waiting =
+          "select pid from pg_catalog.pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+        await vi.waitFor(async () => expect(await run(watch, waiting)).not.toEqual([]), {
+          timeout: 10_000,
+          interval: 1,
+        });
+        await late.commit();
+        for (const connection of [late, watch]) connection.release();
+        await database.close();
+        expect(await moving).toMatchObject({ state: "done" });
+        expect(await albums.residences(2, key)).toMatchObject([{ state: "here" }]);
+      },
+    );
 
     test("a shape that was finished is not looked at again when the move turns back", async () => {
       const { albums } = shared;

@@ -19,6 +19,8 @@ export async function* streamChunks(
   chunkRows: number,
   killStatement: () => Promise<void>,
 ): AsyncGenerator<RawRow[], void, undefined> {
+  // On a connection that is closed mysql2 leaves a command without a callback unanswered for good.
+  if (session.broken) throw new LostError("The connection was lost before the statement was sent.");
   const command = session.send(statement);
   let fields: readonly FieldPacket[] | undefined;
   let over = false;

@@ -114,7 +114,7 @@ export class PostgresSession {
     try {
       do {
         open = false;
-        const rows = await cursor.read(chunkRows).catch((error: Error) => {
+        const rows = await this.#unlessLost(cursor.read(chunkRows)).catch((error: Error) => {
           this.#note(error);
           throw error;
         });
@@ -122,9 +122,17 @@ export class PostgresSession {
         if (rows.length > 0) yield rows;
       } while (open);
     } finally {
-      // An answer that the connection's loss has taken away is not waited for.
-      if (open && !this.broken) await Promise.race([cursor.close(), this.ended]);
+      if (open && !this.broken) await this.#unlessLost(cursor.close()).catch(() => undefined);
     }
+  }
+
+  /** The answer, or an error in `pg`'s words: `pg-cursor` gives none when the connection is lost between the last row and the end of the statement. */
+  #unlessLost<T>(answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const lost = () => reject(new Error("Connection terminated while rows were read."));
+      this.client.once("end", lost);
+      answer.then(resolve, reject).finally(() => this.client.off("end", lost));
+    });
   }
 
   #nameOf({ sql, prepare }: Statement): string | undefined {
