@@ -70,6 +70,14 @@ const catalogue = {
   },
   DISK_FULL: { retryable: false, summary: "The database has no room left for what is to be written." },
   DRIVER_MISSING: { retryable: false, summary: "The driver package of an engine is not installed." },
+  FAN_OUT_ORDER: {
+    retryable: false,
+    summary: "A shard's rows do not come in the order that it was asked for.",
+  },
+  FAN_OUT_TOO_MANY_GROUPS: {
+    retryable: false,
+    summary: "An answer over all shards would hold more rows than groupsMax.",
+  },
   FEDERATION_UNKNOWN: {
     retryable: false,
     summary: "A federation that the schema does not define, or none named where it defines several.",
