@@ -46,8 +46,10 @@ function openPostgres(url: string): Bare {
 }
 
 function openMysql(url: string): Bare {
-  const pool = createPool({ uri: url, connectionLimit: POOL_SIZE });
-  const kyselyPool = createPool({ uri: url, connectionLimit: POOL_SIZE });
+  // The library keeps moments in UTC.
+  const options = { uri: url, connectionLimit: POOL_SIZE, timezone: "Z" };
+  const pool = createPool(options);
+  const kyselyPool = createPool(options);
   // What the library says of its own sessions: their clock is never stopped, so that the guard may tell a statement by it.
   pool.on("connection", (connection) => connection.query("set @tesserae_session = 1"));
   type Callback = (error: unknown, rows: unknown) => void;

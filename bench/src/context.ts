@@ -30,6 +30,8 @@ export interface BenchContext {
   databases(engine: EngineName, count?: number, options?: DatabaseOptions): Promise<string[]>;
   /** A primary and so many replicas that follow it, asynchronously, with the engine's own durability. */
   replicated(engine: ServerEngine, replicas: number): Promise<ReplicatedServers>;
+  /** So many servers of the bench's own, with the engine's own durability: for what needs their administrator. */
+  servers(engine: ServerEngine, count: number): Promise<PrivateServer[]>;
   /** A temporary folder that is removed at the end. */
   folder(): string;
   /** Called when all cases have run, the last one given first. */
@@ -76,6 +78,10 @@ export class BenchRun implements BenchContext {
     this.onEnd(() => servers.stop());
     await this.#noteVersion(servers.primary, `durability as shipped, ${replicas} replicas`);
     return servers;
+  }
+
+  servers(engine: ServerEngine, count: number): Promise<PrivateServer[]> {
+    return Promise.all(Array.from({ length: count }, (_, index) => this.#server(engine, index, false)));
   }
 
   folder(): string {

@@ -22,6 +22,8 @@ export interface Bench {
   /** Fills the databases and returns the cases. What it opened is closed by `context.onEnd`. */
   setup(context: BenchContext): Promise<{
     readonly cases: readonly Case[];
+    /** What this run found on this machine, in sentences: who was left out and why, settings. */
+    readonly remarks?: readonly string[];
     /** Measured when all cases have run: what is no ratio. */
     figures?(): Promise<Figure[]>;
   }>;
@@ -48,7 +50,7 @@ export async function runBench(bench: Bench, options: BenchOptions = {}): Promis
   const rounds = bench.rounds ?? FULL.rounds;
   const run = new BenchRun(quick, options.say ?? (() => {}));
   try {
-    const { cases, figures } = await bench.setup(run);
+    const { cases, figures, remarks } = await bench.setup(run);
     const rows: Row[] = [];
     for (const [index, item] of cases.entries()) {
       const pace = quick
@@ -71,6 +73,7 @@ export async function runBench(bench: Bench, options: BenchOptions = {}): Promis
       rounds: quick ? QUICK_ROUNDS : rounds,
       rows,
       ...(measured === undefined ? {} : { figures: measured }),
+      ...(remarks === undefined ? {} : { remarks }),
       notComparable: bench.notComparable,
     };
   } finally {

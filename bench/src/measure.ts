@@ -21,6 +21,8 @@ export interface Case {
   readonly beforeEach?: (variant: string) => Promise<void>;
   /** Operations in a slice, where the harness must not choose (it takes as many as fill the slice's time). */
   readonly operations?: number;
+  /** Each variant takes as many operations as fill its own slice, and not as many as the baseline takes: for variants that are many times slower. */
+  readonly ownPace?: boolean;
   /** What one operation counts for: 100 for an insert of 100 rows. 1 unless said. */
   readonly weight?: number;
   /** What is counted, in the plural. `operations` unless said. */
@@ -54,17 +56,15 @@ export async function measureCase(item: Case, pace: Pace): Promise<Row[]> {
   const names = Object.keys(item.variants);
   if (!names.includes(item.baseline))
     throw new Error(`The case "${item.case}" has no variant "${item.baseline}" as a baseline.`);
-  const operations = item.operations ?? (await chooseOperations(item, pace));
+  const operations = await chooseOperations(item, pace);
   const rounds: Record<string, number>[] = [];
   for (let round = 0; round < pace.rounds; round += 1) {
     // One round at least: a result without figures is none.
     if (round > 0 && pace.now() >= pace.deadline_ms) break;
     const speeds: Record<string, number> = {};
     for (const name of rotated(names, round)) {
-      speeds[name] = throughput(
-        operations * (item.weight ?? 1),
-        await timeSlice(item, name, operations, pace),
-      );
+      const count = operations[name] as number;
+      speeds[name] = throughput(count * (item.weight ?? 1), await timeSlice(item, name, count, pace));
     }
     rounds.push(speeds);
   }
@@ -80,23 +80,28 @@ async function timeSlice(item: Case, name: string, operations: number, { now }: 
   return timed?.elapsed_ms ?? now() - start;
 }
 
-/** Warms every variant up, then takes as many operations as the baseline does in one slice. */
-async function chooseOperations(item: Case, pace: Pace): Promise<number> {
-  let chosen = 1;
-  for (const name of Object.keys(item.variants)) {
-    let operations = 1;
-    let total_ms = 0;
-    for (;;) {
-      const elapsed_ms = await timeSlice(item, name, operations, pace);
-      total_ms += elapsed_ms;
-      if (name === item.baseline)
-        chosen = Math.max(1, Math.round((operations * pace.slice_ms) / Math.max(elapsed_ms, 1e-3)));
-      if (total_ms >= pace.warmUp_ms) break;
-      const left = (pace.warmUp_ms - total_ms) / Math.max(elapsed_ms, 1e-3);
-      operations = Math.max(1, Math.ceil(operations * Math.min(4, left)));
-    }
+/** Warms every variant up, then takes as many operations as the baseline, or the variant itself, does in one slice. */
+async function chooseOperations(item: Case, pace: Pace): Promise<Record<string, number>> {
+  const names = Object.keys(item.variants);
+  const forAll = (count: number) => Object.fromEntries(names.map((name) => [name, count]));
+  if (item.operations !== undefined) return forAll(item.operations);
+  const chosen: Record<string, number> = {};
+  for (const name of names) chosen[name] = await warmUp(item, name, pace);
+  return item.ownPace ? chosen : forAll(chosen[item.baseline] as number);
+}
+
+/** Gives the operations of one slice. */
+async function warmUp(item: Case, name: string, pace: Pace): Promise<number> {
+  let operations = 1;
+  let total_ms = 0;
+  for (;;) {
+    const elapsed_ms = await timeSlice(item, name, operations, pace);
+    total_ms += elapsed_ms;
+    if (total_ms >= pace.warmUp_ms)
+      return Math.max(1, Math.round((operations * pace.slice_ms) / Math.max(elapsed_ms, 1e-3)));
+    const left = (pace.warmUp_ms - total_ms) / Math.max(elapsed_ms, 1e-3);
+    operations = Math.max(1, Math.ceil(operations * Math.min(4, left)));
   }
-  return chosen;
 }
 
 function summarize(item: Case, name: string, rounds: readonly Record<string, number>[]): Row {

@@ -29,6 +29,8 @@ export interface BenchResult {
   readonly rounds: number;
   readonly rows: readonly Row[];
   readonly figures?: readonly Figure[] | undefined;
+  /** What the run found on this machine, in sentences. */
+  readonly remarks?: readonly string[] | undefined;
   /** What the figures do not show, in sentences. */
   readonly notComparable: readonly string[];
 }
@@ -120,6 +122,7 @@ export function formatTable(result: BenchResult): string {
     ),
     ...(result.figures === undefined ? [] : [""]),
     "Ratio: throughput of the variant over the baseline's in the same round; the median of the rounds, the least and the greatest.",
+    ...(result.remarks ?? []),
     ...result.notComparable.map((sentence) => `Not comparable: ${sentence}`),
   ].join("\n");
 }

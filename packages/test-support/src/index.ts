@@ -11,7 +11,7 @@ export {
   type TestEngine,
   whyUnavailable,
 } from "./fresh-databases.ts";
-export { installServers, missingPackages } from "./installation.ts";
+export { installPackages, installServers, missingPackages } from "./installation.ts";
 export { startMariaDb } from "./mariadb.ts";
 export { type PgBouncerOptions, type PrivatePgBouncer, startPgBouncer } from "./pgbouncer.ts";
 export { startPostgres } from "./postgres.ts";

@@ -30,18 +30,26 @@ export function installServers(report: (line: string) => void = console.error): 
 } {
   const wanted = missingPackages();
   if (wanted.length === 0) return { missing: [] };
-  const prefix = commandPrefix();
-  if (prefix === undefined || findProgram("apt-get") === undefined) {
-    const reason = `${wanted.join(", ")} must be installed first (Debian: sudo apt-get install ${wanted.join(" ")}).`;
-    return { missing: wanted, reason };
-  }
-  report(`Installing ${wanted.join(", ")} …`);
-  const [command = "", ...args] = [...prefix, "/bin/sh", "-c", INSTALL, "install", ...wanted];
-  const result = spawnSync(command, args, { stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" });
+  const reason = installPackages(wanted, report);
   const missing = missingPackages();
   if (missing.length === 0) return { missing };
-  const reason = `apt-get could not install ${missing.join(", ")}:\n${result.stderr ?? result.error ?? ""}`;
-  return { missing, reason };
+  return { missing, reason: reason ?? `${missing.join(", ")} did not bring what is needed.` };
+}
+
+/** Installs Debian packages in the same way. Gives the reason if it cannot. */
+export function installPackages(
+  wanted: readonly string[],
+  report: (line: string) => void = console.error,
+): string | undefined {
+  const names = wanted.join(", ");
+  const prefix = commandPrefix();
+  if (prefix === undefined || findProgram("apt-get") === undefined)
+    return `${names} must be installed first (Debian: sudo apt-get install ${wanted.join(" ")}).`;
+  report(`Installing ${names} …`);
+  const [command = "", ...args] = [...prefix, "/bin/sh", "-c", INSTALL, "install", ...wanted];
+  const result = spawnSync(command, args, { stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" });
+  if (result.status === 0) return undefined;
+  return `apt-get could not install ${names}:\n${result.stderr ?? result.error ?? ""}`;
 }
 
 /** A `policy-rc.d` that somebody else wrote is left as it is, and put back. */
