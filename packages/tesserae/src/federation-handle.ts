@@ -5,6 +5,7 @@ import { checkConsistency } from "./configuration-checks.ts";
 import type { Directory } from "./directory/directory.ts";
 import type { CacheKey, KeyCodec } from "./directory/key-codec.ts";
 import type { TenantRegistry } from "./directory/tenants.ts";
+import type { ControlStore } from "./engine/control-store.ts";
 import type { Moves } from "./move/moves.ts";
 import type { KeyValue } from "./schema/logical-type.ts";
 import type { FederationModel, SchemaModel } from "./schema/model.ts";
@@ -20,6 +21,8 @@ import {
 import { ReplicaRoutes } from "./session/replica-routes.ts";
 import { TenantSession } from "./session/sessions.ts";
 import type { TenantScope } from "./session/tenant-filter.ts";
+import { type FederationMember, listMembers } from "./shard-manager/members.ts";
+import { ShardManager, type ShardManagerOptions, type ShardManagerParts } from "./shard-manager.ts";
 
 /** Sessions kept for keys in use: making one costs more than finding it. */
 const SESSIONS_MAX = 10_000;
@@ -31,6 +34,8 @@ export interface HandleParts {
   readonly tenants: TenantRegistry;
   readonly moves: Moves;
   readonly routes: FederationRoutes;
+  readonly control: ControlStore;
+  readonly main: ShardManagerParts["main"];
 }
 
 /** A federation by name, as `fed.in(name)` gives it; `fed` itself is the one called `default`. */
@@ -104,6 +109,29 @@ export class FederationHandle<DB, Key extends KeyValue> {
       first,
       build as (db: Kysely<DB>, parameters: PreparedExpressions<P>) => Buildable<O>,
     );
+  }
+
+  /**
+   * A shard manager, for one request: one shard is selected at a time, and raw SQL runs there. See `ShardManager`.
+   *
+   * @example
+   * ```ts
+   * await using manager = fed.shardManager();
+   * await manager.selectShard(12n);
+   * const rows = await manager.query("select label from sheets where user_id = ?", [12n]);
+   * ```
+   */
+  shardManager<Main = unknown>(options?: ShardManagerOptions): ShardManager<Main & DB, Key> {
+    const { codec, ...parts } = { ...this.#parts, codec: this.#codec };
+    const load = () => parts.tenants.count();
+    const at = (key: KeyValue) => this.at(key as Key) as unknown as TenantSession<unknown>;
+    return new ShardManager<Main & DB, Key>({ ...parts, codec, load, at }, options);
+  }
+
+  /** The parts of the federation: its ranges with their shards, the shards of keys with a place of their own, and the moves under way on each. */
+  members(): Promise<FederationMember<Key>[]> {
+    const { tenants, moves } = this.#parts;
+    return listMembers<Key>({ codec: this.#codec, tenants, moves });
   }
 
   /** Cuts a range of keys in two. See `Moves.split`. */

@@ -33,6 +33,8 @@ import { MainBinding } from "./session/bindings.ts";
 import type { SessionOptions } from "./session/following.ts";
 import { openSession } from "./session/sessions.ts";
 import type { Readiness, Target } from "./session/target.ts";
+import type { FederationMember } from "./shard-manager/members.ts";
+import type { ShardManager, ShardManagerOptions } from "./shard-manager.ts";
 import { type ApplyResult, Synchronizer } from "./synchronizer/synchronizer.ts";
 import type { FederationTickets } from "./tickets/federation-tickets.ts";
 import { Ids } from "./tickets/ids.ts";
@@ -220,6 +222,7 @@ export class Federation<S extends Schema = Schema> {
       control: store,
       isOnlyShard: this.#topology.poorMans.federation,
       identities,
+      main: { session: this.main, kit: mainTarget.kit },
     });
     this.#handles = handles;
   }
@@ -270,6 +273,18 @@ export class Federation<S extends Schema = Schema> {
   get prepare(): FederationHandle<ShardsOf<S, "default">, DefaultKey<S>>["prepare"] {
     const handle = this.#default;
     return handle.prepare.bind(handle) as FederationHandle<ShardsOf<S, "default">, DefaultKey<S>>["prepare"];
+  }
+
+  /** A shard manager of the schema's one federation, for one request. See `ShardManager`. */
+  shardManager(
+    options?: ShardManagerOptions,
+  ): ShardManager<MainDatabase<S["$tables"]> & ShardsOf<S, "default">, DefaultKey<S>> {
+    return this.#default.shardManager<MainDatabase<S["$tables"]>>(options);
+  }
+
+  /** The parts of the schema's one federation, and what is under way on each. See `FederationHandle.members`. */
+  members(): Promise<FederationMember<DefaultKey<S>>[]> {
+    return this.#default.members();
   }
 
   /** One of several federations, by name: `fed.in("blogs").at(id)`. */

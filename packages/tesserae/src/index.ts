@@ -8,6 +8,7 @@ export {
   type ChooserRange,
   hashChooser,
   leastLoaded,
+  MultiTenantShardChooser,
   rangeChooser,
   type ShardChooser,
   type ShardChooserClass,
@@ -66,6 +67,9 @@ export type { Consistency, SessionOptions } from "./session/following.ts";
 export type { PreparedQuery } from "./session/prepared.ts";
 export type { TenantSession } from "./session/sessions.ts";
 export { typed } from "./session/typed-expression.ts";
+export type { FederationMember, MemberOperation } from "./shard-manager/members.ts";
+export type { QueryAllOptions } from "./shard-manager/query-all.ts";
+export { type ShardEntry, ShardManager, type ShardManagerOptions } from "./shard-manager.ts";
 export type { ApplyResult } from "./synchronizer/synchronizer.ts";
 export type {
   FederationTickets,

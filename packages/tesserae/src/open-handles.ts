@@ -9,7 +9,7 @@ import type { ShardIdentities } from "./directory/shard-identity.ts";
 import { TenantRegistry } from "./directory/tenants.ts";
 import type { Database } from "./engine/contract.ts";
 import type { ControlStore } from "./engine/control-store.ts";
-import { FederationHandle } from "./federation-handle.ts";
+import { FederationHandle, type HandleParts } from "./federation-handle.ts";
 import { MOVE_INTERNALS, type MoveInternals } from "./move/move-internals.ts";
 import { Moves } from "./move/moves.ts";
 import type { Databases, Kits } from "./open-databases.ts";
@@ -33,11 +33,13 @@ export interface HandleSources {
   readonly control: ControlStore;
   readonly isOnlyShard: boolean;
   readonly identities: ShardIdentities;
+  /** The session of the global tables. */
+  readonly main: HandleParts["main"];
 }
 
 export function openHandles<S extends Schema>(
   config: FederationConfig<S>,
-  { synchronizer, schema, databases, replicas, kits, control, isOnlyShard, identities }: HandleSources,
+  { synchronizer, schema, databases, replicas, kits, control, isOnlyShard, identities, main }: HandleSources,
 ): Map<string, FederationHandle<unknown, KeyValue>> {
   const feed = new ChangeFeed({ control, leaseMs: config.directory?.leaseMs });
   const shards = new Map<number, Target>(
@@ -116,7 +118,16 @@ export function openHandles<S extends Schema>(
         ...config.moves,
       }),
     };
-    return new FederationHandle<unknown, KeyValue>({ schema, federation, directory, tenants, moves, routes });
+    return new FederationHandle<unknown, KeyValue>({
+      schema,
+      federation,
+      directory,
+      tenants,
+      moves,
+      routes,
+      control,
+      main,
+    });
   };
   return new Map([...schema.federations.values()].map((federation) => [federation.name, open(federation)]));
 }

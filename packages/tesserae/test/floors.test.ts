@@ -19,6 +19,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   "fan-out": 6,
   synchronizer: 6,
   move: 7,
+  "shard-manager": 8,
   rebalance: 8,
   growth: 8,
   cli: 9,

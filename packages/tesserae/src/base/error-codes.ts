@@ -301,6 +301,10 @@ const catalogue = {
     retryable: false,
     summary: "A database is not the shard that the configuration says it is.",
   },
+  SHARD_SWITCH_IN_TRANSACTION: {
+    retryable: false,
+    summary: "A shard manager was asked for another shard while a transaction is open.",
+  },
   SHARD_UNKNOWN: { retryable: false, summary: "A shard that the configuration does not have." },
   STATEMENT_REFUSED: {
     retryable: false,
@@ -357,6 +361,10 @@ const catalogue = {
     summary: "An id is above 2^53 - 1, beyond what a number of JavaScript holds exactly.",
   },
   TRANSACTION_NESTED: { retryable: false, summary: "A transaction was begun inside an open one." },
+  TRANSACTION_NONE: {
+    retryable: false,
+    summary: "A commit or rollback without a transaction that it could end.",
+  },
   TRANSACTION_OPEN: {
     retryable: false,
     summary: "A call that works on several databases was made inside an open transaction.",

@@ -54,6 +54,15 @@ export function tenantIsShard(): ShardChooser {
   };
 }
 
+/** `tenantIsShard()` as a class. */
+export class MultiTenantShardChooser implements ShardChooser {
+  readonly name = "MultiTenantShardChooser";
+
+  pickShard(key: KeyValue, context: ChooserContext): number | Promise<number> {
+    return tenantIsShard().pickShard(key, context);
+  }
+}
+
 /** At random, in proportion to the weights by shard; a shard without a weight gets no new keys. Without weights: evenly. */
 export function weightedRandom(weights?: Readonly<Record<number, number>>): ShardChooser {
   const entries = Object.entries(weights ?? {}).map(([shard, weight]) => ({ shard: Number(shard), weight }));
