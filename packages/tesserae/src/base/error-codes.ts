@@ -78,6 +78,10 @@ const catalogue = {
     retryable: false,
     summary: "An answer over all shards would hold more rows than groupsMax.",
   },
+  FAN_OUT_UNSUPPORTED: {
+    retryable: false,
+    summary: "A query over all shards that cannot be answered exactly from the shards' own answers.",
+  },
   FEDERATION_UNKNOWN: {
     retryable: false,
     summary: "A federation that the schema does not define, or none named where it defines several.",

@@ -204,6 +204,10 @@ export interface EngineCapabilities {
   readonly exactDecimals: boolean;
   /** `avg` gives a number of significant digits, whatever its argument's fraction digits; cast to more of these, it keeps them. */
   readonly averagesBySignificantDigits: boolean;
+  /** Null comes before all values in ascending order, and behind them in descending order; false: the other way round. */
+  readonly nullsFirst: boolean;
+  /** `order by x nulls first` and `nulls last` are known. */
+  readonly nullsClause: boolean;
 }
 
 /** Why a driver's error happened, in the library's words. */

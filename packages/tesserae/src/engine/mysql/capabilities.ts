@@ -15,4 +15,6 @@ export const mysqlCapabilities: EngineCapabilities = Object.freeze({
   raisedNumber: "last insert id",
   exactDecimals: true,
   averagesBySignificantDigits: false,
+  nullsFirst: true,
+  nullsClause: false,
 });

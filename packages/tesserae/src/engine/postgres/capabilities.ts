@@ -14,4 +14,6 @@ export const postgresCapabilities: EngineCapabilities = Object.freeze({
   raisedNumber: "returning",
   exactDecimals: true,
   averagesBySignificantDigits: true,
+  nullsFirst: false,
+  nullsClause: true,
 });

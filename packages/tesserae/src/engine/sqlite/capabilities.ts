@@ -16,4 +16,6 @@ export const sqliteCapabilities: EngineCapabilities = Object.freeze({
   raisedNumber: "returning",
   exactDecimals: false,
   averagesBySignificantDigits: false,
+  nullsFirst: true,
+  nullsClause: true,
 });
