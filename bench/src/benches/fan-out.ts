@@ -4,6 +4,7 @@ import { BY_HAND } from "../fan-out/by-hand.ts";
 import { openContestants } from "../fan-out/contestants.ts";
 import { dotsShape, openShards, type Shards } from "../fan-out/dots.ts";
 import { type Ask, type Contestant, QUESTION_NAMES, QUESTIONS } from "../fan-out/questions.ts";
+import { streamCase, streamMemory } from "../fan-out/stream-cases.ts";
 import { type Case, defineBench, type Figure, inFlight } from "../harness.ts";
 import { median } from "../statistics.ts";
 
@@ -46,8 +47,11 @@ export default defineBench({
       const shards = await openShards(context, engine, shape);
       const opened = await openContestants(context, shards);
       remarks.push(...opened.remarks);
-      cases.push(...questionCases(shards, opened.contestants));
-      measured.push(() => latencies(shards, opened.contestants, context.quick ? 50 : 300));
+      cases.push(...questionCases(shards, opened.contestants), streamCase(context, shards));
+      measured.push(
+        () => latencies(shards, opened.contestants, context.quick ? 50 : 300),
+        () => streamMemory(shards, context.quick ? 1 : 3),
+      );
     }
     return {
       cases,

@@ -4,7 +4,7 @@ import type { BenchContext } from "../harness.ts";
 import { createdOf, type Shards } from "./dots.ts";
 import { type Contestant, filterOf, type Row } from "./questions.ts";
 
-export const BY_HAND = "by hand";
+export const BY_HAND = "by hand" as const;
 
 /** Asks all shards; gives the rows of each. */
 type AskAll = (values?: readonly unknown[]) => Promise<readonly Row[][]>;

@@ -11,7 +11,7 @@ import {
   text,
   timestamp,
 } from "tesserae";
-import { type Bare, openBare, POOL_SIZE } from "../bare.ts";
+import { openBare, POOL_SIZE } from "../bare.ts";
 import type { BenchContext } from "../harness.ts";
 
 export const dotsSchema = defineSchema({
@@ -65,7 +65,8 @@ export interface Shards {
   readonly servers: readonly PrivateServer[];
   /** Of the shards' databases, by shard. */
   readonly urls: readonly string[];
-  readonly config: FederationConfig<typeof dotsSchema>;
+  /** The federation's main, on the head. */
+  readonly main: string;
   readonly fed: DotsFederation;
 }
 
@@ -80,8 +81,7 @@ export async function openShards(
   ];
   const main = await head.createDatabase();
   const urls = await Promise.all(servers.map((server) => server.createDatabase()));
-  const config = configuration(main, urls);
-  const fed = await federate(config);
+  const fed = await federate(configuration(main, urls));
   context.onEnd(() => fed.close());
   await fed.schema.apply();
   for (const index of urls.keys()) {
@@ -89,7 +89,7 @@ export async function openShards(
     await fed.tenants.addRange({ low, high: low + BigInt(shape.usersOfShard) }, { shard: index + 1 });
   }
   await Promise.all(urls.map((url, index) => fill(engine, url, index, shape)));
-  return { engine, shape, head, servers, urls, config, fed };
+  return { engine, shape, head, servers, urls, main, fed };
 }
 
 export function configuration(main: string, urls: readonly string[]): FederationConfig<typeof dotsSchema> {
@@ -132,16 +132,11 @@ async function fill(engine: ServerEngine, url: string, shard: number, shape: Dot
     : `(select cast(seq as signed) as m from seq_0_to_${rowsOfShard - 1}) as numbers`;
   const bare = openBare(engine, url);
   try {
-    await insertAll(
-      bare,
+    await bare.run(
       `insert into dots (id, user_id, category, score, created, label) select ${columns.join(", ")} from ${numbers} order by 2, 1`,
     );
     await bare.run(postgres ? "vacuum analyze dots" : "analyze table dots");
   } finally {
     await bare.close();
   }
-}
-
-async function insertAll(bare: Bare, insert: string): Promise<void> {
-  await bare.run(insert);
 }

@@ -4,7 +4,7 @@ import { createdOf, type DotsFederation, type Shards } from "./dots.ts";
 import type { Contestant } from "./questions.ts";
 import { filterOf } from "./questions.ts";
 
-export const EVERYWHERE = "fed.everywhere";
+export const EVERYWHERE = "fed.everywhere" as const;
 
 /** The session over all shards. Undefined as long as the library has none. */
 export function sessionOf(fed: DotsFederation): ReturnType<DotsFederation["at"]> | undefined {
