@@ -102,6 +102,23 @@ const catalogue = {
     retryable: false,
     summary: "An id was asked for a column whose values the library does not make.",
   },
+  GATHER_DEADLINE: { retryable: true, summary: "A gathering did not end within its deadline." },
+  GATHER_ENGINE_MISSING: {
+    retryable: false,
+    summary: "The embedded engine that fed.gather runs on is not installed.",
+  },
+  GATHER_SOURCE: {
+    retryable: false,
+    summary: "A source of fed.gather is no select whose columns and types are known.",
+  },
+  GATHER_SQL: {
+    retryable: false,
+    summary: "The embedded engine refused the SQL of fed.gather, or what it gives is no value.",
+  },
+  GATHER_TOO_LARGE: {
+    retryable: false,
+    summary: "A gathering needs more rows, memory or temporary space than it may have.",
+  },
   INSERT_SELECT_COLUMNS: {
     retryable: false,
     summary: "An insert of a query's rows whose columns are not all named.",

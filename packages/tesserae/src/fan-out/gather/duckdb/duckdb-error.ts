@@ -1,0 +1,20 @@
+/** DuckDB's errors are told apart by their first words alone. */
+import { TesseraeError } from "../../../base/errors.ts";
+
+export function duckDbError(error: unknown, sql?: string): unknown {
+  if (error instanceof TesseraeError || !(error instanceof Error)) return error;
+  const { message } = error;
+  if (message.startsWith("Out of Memory Error"))
+    return new TesseraeError(
+      "GATHER_TOO_LARGE",
+      "The embedded engine ran out of the memory or the temporary space it was given. Gather less (select fewer columns, add a where), or raise memoryLimitBytes or spillLimitBytes.",
+      { operation: "gather", sql, cause: error },
+    );
+  // What comes behind the first paragraph is a drawing of the place in the SQL, or advice about settings that are locked.
+  const [said = message] = message.split("\n\n");
+  return new TesseraeError("GATHER_SQL", `DuckDB refused the SQL of a gathering. ${said}`, {
+    operation: "gather",
+    sql,
+    cause: error,
+  });
+}
