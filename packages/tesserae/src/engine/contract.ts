@@ -167,6 +167,11 @@ export interface Connection {
   savepoint(name: string): Promise<void>;
   rollbackToSavepoint(name: string): Promise<void>;
   releaseSavepoint(name: string): Promise<void>;
+  /**
+   * Stops the statement that runs on the connection, where the server runs it: its own call then fails, unless it was over already. Resolves when the order was given and
+   * cannot hit a later statement of the connection; rejects where it could not be given. Missing where a statement cannot be stopped between two of its chunks.
+   */
+  interrupt?(): Promise<void>;
   /** Back to the pool; `broken` closes it instead. An open transaction is rolled back. Idempotent. */
   release(broken?: boolean): void;
 }

@@ -133,6 +133,10 @@ class NotingConnection implements Connection {
     return this.#connection.releaseSavepoint(name);
   }
 
+  async interrupt(): Promise<void> {
+    await this.#connection.interrupt?.();
+  }
+
   release(broken?: boolean): void {
     this.#connection.release(broken);
   }

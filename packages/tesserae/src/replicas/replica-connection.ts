@@ -173,6 +173,10 @@ export class ReplicaConnection implements Connection {
     return this.#inTransaction((connection) => connection.releaseSavepoint(name));
   }
 
+  async interrupt(): Promise<void> {
+    if (!this.#held.isBack) await this.#held.connection.interrupt?.();
+  }
+
   release(broken = false): void {
     if (this.#released) return;
     this.#released = true;

@@ -128,6 +128,13 @@ export class MysqlConnection implements Connection {
     await this.#command(`release savepoint ${quoteIdentifier(name)}`);
   }
 
+  async interrupt(): Promise<void> {
+    if (this.#released) return;
+    await this.#owner.killStatement(this.#session);
+    // The order may have come when the statement was over: it must not hit the next one. It waits behind the statement itself.
+    this.#session.command("do 0").catch(() => undefined);
+  }
+
   release(broken = false): void {
     if (this.#released) return;
     this.#released = true;

@@ -22,9 +22,16 @@ const ISOLATION: Readonly<Record<IsolationLevel, string>> = {
   snapshot: "repeatable read",
 };
 
+/** What the pool does for a connection of its own. */
+export interface ConnectionOwner {
+  giveBack(session: PostgresSession, broken?: boolean): void;
+  /** Ends the statement that runs on the session. */
+  cancelStatement(session: PostgresSession): Promise<void>;
+}
+
 export class PostgresConnection implements Connection {
   readonly #session: PostgresSession;
-  readonly #giveBack: (broken: boolean) => void;
+  readonly #owner: ConnectionOwner;
   readonly #transactionSql: string | undefined;
   /** The end of the statement that was asked for last: `pg`'s own queue is deprecated. */
   #last: Promise<unknown> = Promise.resolve();
@@ -32,13 +39,9 @@ export class PostgresConnection implements Connection {
   #streaming = false;
 
   /** `transactionSql` stands at the beginning of each transaction. */
-  constructor(
-    session: PostgresSession,
-    giveBack: (broken: boolean) => void,
-    transactionSql: string | undefined,
-  ) {
+  constructor(session: PostgresSession, owner: ConnectionOwner, transactionSql: string | undefined) {
     this.#session = session;
-    this.#giveBack = giveBack;
+    this.#owner = owner;
     this.#transactionSql = transactionSql;
   }
 
@@ -118,11 +121,15 @@ export class PostgresConnection implements Connection {
     await this.#command(`release savepoint ${quoteIdentifier(name)}`);
   }
 
+  async interrupt(): Promise<void> {
+    if (!this.#released) await this.#owner.cancelStatement(this.#session);
+  }
+
   release(broken = false): void {
     if (this.#released) return;
     this.#released = true;
     // A stream that nobody reads to its end holds the connection.
-    this.#giveBack(broken || this.#streaming);
+    this.#owner.giveBack(this.#session, broken || this.#streaming);
   }
 
   async #command(sql: string): Promise<string> {

@@ -17,8 +17,9 @@ import type {
   PoolWatch,
   Statement,
 } from "../contract.ts";
+import { cancelStatement } from "./cancel.ts";
 import { engineResult, readerOf } from "./codecs.ts";
-import { PostgresConnection } from "./connection.ts";
+import { type ConnectionOwner, PostgresConnection } from "./connection.ts";
 import { checkDirect, checkPooled } from "./connection-check.ts";
 import { loadDriver } from "./driver.ts";
 import { closedError, connectError, isLimit } from "./errors.ts";
@@ -39,7 +40,7 @@ type StartedClient = new (
 type Given = (session: PostgresSession) => void;
 type Reject = (error: unknown) => void;
 
-export class PostgresDatabase implements Database {
+export class PostgresDatabase implements Database, ConnectionOwner {
   readonly engine: Engine;
   readonly #config: ClientConfig;
   readonly #pooler: PoolerSettings | undefined;
@@ -73,7 +74,7 @@ export class PostgresDatabase implements Database {
     return new Promise((resolve, reject) => {
       this.#take((session) => {
         session.execute(statement, (error, result) => {
-          this.#giveBack(session);
+          this.giveBack(session);
           if (error === undefined) resolve(engineResult(result));
           else reject(error);
         });
@@ -89,8 +90,7 @@ export class PostgresDatabase implements Database {
     if (signal?.aborted) reject(signal.reason);
     else
       this.#take((session) => {
-        const giveBack = (broken: boolean) => this.#giveBack(session, broken);
-        resolve(new PostgresConnection(session, giveBack, this.#pooler?.transactionSql));
+        resolve(new PostgresConnection(session, this, this.#pooler?.transactionSql));
       }, reject);
     if (signal === undefined) return promise;
     signal.addEventListener("abort", leave, { once: true });
@@ -190,11 +190,19 @@ export class PostgresDatabase implements Database {
       this.#sessions.get(client)?.leaveNames();
   }
 
-  /** Back to the pool, without an open transaction. Idempotent. */
-  #giveBack(session: PostgresSession, broken = false): void {
+  /** ConnectionOwner. Back to the pool, without an open transaction. Idempotent. */
+  giveBack(session: PostgresSession, broken = false): void {
     if (broken || session.wornOut) this.#release(session, true);
     else if (!session.inTransaction) this.#release(session, false);
     else session.execute(ROLLBACK, (error) => this.#release(session, error !== undefined));
+  }
+
+  /** ConnectionOwner. */
+  async cancelStatement(session: PostgresSession): Promise<void> {
+    // A pooler hands the order on when it likes, and by then another client may have the server's connection: this one is not used again.
+    if (this.#pooler !== undefined) session.broken = true;
+    const { Client } = await loadDriver(() => import("pg"), "pg");
+    await cancelStatement(new Client(this.#config), session.client);
   }
 
   #release(session: PostgresSession, destroy: boolean): void {
