@@ -8,6 +8,7 @@ import type {
   TicketingOptions,
 } from "./configuration.ts";
 import type { FailoverOptions, PoolOptions } from "./engine/contract.ts";
+import type { FanOutDefaults } from "./fan-out/run/fan-out-options.ts";
 import type { ReplicationOptions } from "./replicas/options.ts";
 import type { TicketSequenceOptions } from "./tickets/sequences.ts";
 import type { PoorMansSwitches } from "./topology/topology.ts";
@@ -36,6 +37,7 @@ const CONFIG: Block<FederationConfig> = {
   consistency: ["lease", "strict"],
   moves: "anything",
   replication: "anything",
+  fanOut: "anything",
   budget: "anything",
   statementPlansMax: 1,
 };
@@ -71,6 +73,7 @@ const REPLICATION: Block<ReplicationOptions> = {
   freshnessWaitMs: 0,
   fallback: ["primary", "error"],
 };
+const FAN_OUT: Block<FanOutDefaults> = { deadlineMs: 1, concurrency: 1, rowsInFlight: 1, groupsMax: 1 };
 const BUDGET: Block<BudgetInput> = { processes: 1, serverConnectionsMax: 1 };
 
 /** CONFIG_INVALID for a configuration whose form is wrong; what its databases are is the topology's to check. */
@@ -92,6 +95,7 @@ export function checkConfig(config: unknown): void {
     checkOptions(`ticketing.sequences.${name}`, sequence, SEQUENCE);
   checkOptions("moves", given.moves, MOVES);
   checkOptions("replication", given.replication, REPLICATION);
+  checkOptions("fanOut", given.fanOut, FAN_OUT);
   checkOptions("budget", given.budget, BUDGET);
 }
 

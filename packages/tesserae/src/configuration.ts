@@ -13,6 +13,7 @@ import {
 import { mysql } from "./engine/mysql/engine.ts";
 import { postgres } from "./engine/postgres/engine.ts";
 import { sqlite } from "./engine/sqlite/engine.ts";
+import type { FanOutDefaults } from "./fan-out/run/fan-out-options.ts";
 import type { ReplicationOptions } from "./replicas/options.ts";
 import type { Schema } from "./schema/define-schema.ts";
 import type { Consistency } from "./session/following.ts";
@@ -85,6 +86,8 @@ export interface FederationConfig<S extends Schema = Schema> {
   readonly consistency?: Consistency;
   readonly moves?: MovesOptions;
   readonly replication?: ReplicationOptions;
+  /** Defaults of queries over all shards; `fed.everywhere.using({ … })` overrides them. */
+  readonly fanOut?: FanOutDefaults;
   readonly budget?: BudgetInput;
   /** Statements whose parameter and result types are remembered, for each engine. Default 2 000. */
   readonly statementPlansMax?: number;

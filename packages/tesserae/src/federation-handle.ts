@@ -6,6 +6,8 @@ import type { Directory } from "./directory/directory.ts";
 import type { CacheKey, KeyCodec } from "./directory/key-codec.ts";
 import type { TenantRegistry } from "./directory/tenants.ts";
 import type { ControlStore } from "./engine/control-store.ts";
+import { Everywhere } from "./fan-out/run/everywhere-session.ts";
+import type { FanOutContext } from "./fan-out/run/fan-out-context.ts";
 import type { Moves } from "./move/moves.ts";
 import type { KeyValue } from "./schema/logical-type.ts";
 import type { FederationModel, SchemaModel } from "./schema/model.ts";
@@ -34,6 +36,7 @@ export interface HandleParts {
   readonly tenants: TenantRegistry;
   readonly moves: Moves;
   readonly routes: FederationRoutes;
+  readonly fanOut: FanOutContext;
   readonly control: ControlStore;
   readonly main: ShardManagerParts["main"];
 }
@@ -44,6 +47,16 @@ export class FederationHandle<DB, Key extends KeyValue> {
   readonly tenants: TenantRegistry<Key>;
   /** Keys and ranges on their way from shard to shard: move, list, watch, pause, resume, abort. */
   readonly moves: Moves<Key>;
+  /**
+   * A Kysely instance for selects over all shards: federated and reference tables. The answer is the one that a single database with all rows would give, or the query is refused
+   * with FAN_OUT_UNSUPPORTED. `using({ … })` gives another session with other options, `run(query)` the rows together with the shards they came from.
+   *
+   * @example
+   * ```ts
+   * const newest = await fed.everywhere.selectFrom("notes").selectAll().orderBy("id", "desc").limit(20).execute();
+   * ```
+   */
+  readonly everywhere: Everywhere<DB>;
   readonly #parts: HandleParts;
   readonly #codec: KeyCodec;
   readonly #context: PreparedContext;
@@ -57,6 +70,7 @@ export class FederationHandle<DB, Key extends KeyValue> {
     this.#codec = parts.directory.codec;
     this.tenants = parts.tenants as unknown as TenantRegistry<Key>;
     this.moves = parts.moves as unknown as Moves<Key>;
+    this.everywhere = new Everywhere<DB>({ context: parts.fanOut, keys: undefined }, {});
     this.#context = {
       routes: parts.routes,
       keyType: parts.federation.key,
@@ -91,6 +105,24 @@ export class FederationHandle<DB, Key extends KeyValue> {
     );
     sessions.set(cacheKey, session);
     return session;
+  }
+
+  /**
+   * As `everywhere`, over the rows of these keys only, and only their shards are asked. A key that is named twice counts once, and one that nobody added has no rows. KEY_NULL and
+   * KEY_TYPE are raised at once.
+   *
+   * @example
+   * ```ts
+   * const theirs = await fed.some([1n, 2n]).selectFrom("notes").select(["id", "body"]).execute();
+   * ```
+   */
+  some(keys: readonly Key[]): Everywhere<DB> {
+    const distinct = new Map<CacheKey, KeyValue>();
+    for (const key of keys) {
+      const canonical = this.#codec.check(key);
+      distinct.set(this.#codec.cacheKey(canonical), canonical);
+    }
+    return new Everywhere<DB>({ context: this.#parts.fanOut, keys: [...distinct.values()] }, {});
   }
 
   /** A query that is built, filtered and compiled once; key and parameters are bound at each call. See `PreparedQuery`. */

@@ -14,6 +14,9 @@ import type { TenantRegistry } from "./directory/tenants.ts";
 import type { Database, Engine, PoolStats } from "./engine/contract.ts";
 import { ControlStore } from "./engine/control-store.ts";
 import { toEngineError } from "./engine/engine-error.ts";
+import { type Gather, openGather } from "./fan-out/gather/gatherer.ts";
+import type { Everywhere } from "./fan-out/run/everywhere-session.ts";
+import { FanOutGates } from "./fan-out/run/fan-out-gates.ts";
 import type { FederationHandle } from "./federation-handle.ts";
 import type { MoveOptions, MoveStatus } from "./move/move-status.ts";
 import type { Moves } from "./move/moves.ts";
@@ -224,6 +227,7 @@ export class Federation<S extends Schema = Schema> {
       identities,
       main: { session: this.main, kit: mainTarget.kit },
     });
+      gates: new FanOutGates(pool),
     this.#handles = handles;
   }
 
@@ -235,6 +239,16 @@ export class Federation<S extends Schema = Schema> {
   /** The keys of the schema's one federation: add, where, list, remove. */
   get tenants(): TenantRegistry<DefaultKey<S>> {
     return this.#default.tenants;
+  /** Selects over all shards, of the schema's one federation. See `FederationHandle.everywhere`. */
+  get everywhere(): Everywhere<ShardsOf<S, "default">> {
+    return this.#default.everywhere;
+  }
+
+  /** Selects over some keys of the schema's one federation. See `FederationHandle.some`. */
+  some(keys: readonly DefaultKey<S>[]): Everywhere<ShardsOf<S, "default">> {
+    return this.#default.some(keys);
+  }
+
   }
 
   /** Keys and ranges of the schema's one federation on their way from shard to shard: move, list, watch, pause, resume, abort. */

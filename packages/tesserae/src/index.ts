@@ -22,6 +22,18 @@ export type { AddOptions, RemoveOptions, ResumeOptions, TenantRegistry } from ".
 export { type MysqlOptions, type MysqlTlsOptions, mysql } from "./engine/mysql/engine.ts";
 export { type PostgresOptions, postgres } from "./engine/postgres/engine.ts";
 export { type SqliteOptions, sqlite } from "./engine/sqlite/engine.ts";
+export type {
+  GatherEngineName,
+  GatherOptions,
+  GatherParameter,
+  GatherSource,
+  GatherSources,
+} from "./fan-out/gather/gather-types.ts";
+export type { Gather, GatheredSources } from "./fan-out/gather/gatherer.ts";
+export type { Gathering } from "./fan-out/gather/gathering.ts";
+export type { Everywhere, EverywhereResult } from "./fan-out/run/everywhere-session.ts";
+export type { FanOutDefaults, FanOutOptions, ShardEvent } from "./fan-out/run/fan-out-options.ts";
+export type { MissingShard } from "./fan-out/run/fan-out-run.ts";
 export {
   type DatabaseProbe,
   type Federation,

@@ -1,5 +1,5 @@
 /** Wires each federation of the schema: its directory, tenants, moves and the routes of its sessions. */
-import { isTesseraeError } from "./base/errors.ts";
+import { isTesseraeError, TesseraeError } from "./base/errors.ts";
 import type { FederationConfig } from "./configuration.ts";
 import { ChangeFeed } from "./directory/change-feed.ts";
 import { leastLoaded, resolveChooser, type ShardChooser } from "./directory/choosers.ts";
@@ -9,6 +9,9 @@ import type { ShardIdentities } from "./directory/shard-identity.ts";
 import { TenantRegistry } from "./directory/tenants.ts";
 import type { Database } from "./engine/contract.ts";
 import type { ControlStore } from "./engine/control-store.ts";
+import { combineShards } from "./fan-out/merge/combine-shards.ts";
+import type { FanOutContext } from "./fan-out/run/fan-out-context.ts";
+import type { FanOutGates } from "./fan-out/run/fan-out-gates.ts";
 import { FederationHandle, type HandleParts } from "./federation-handle.ts";
 import { MOVE_INTERNALS, type MoveInternals } from "./move/move-internals.ts";
 import { Moves } from "./move/moves.ts";
@@ -33,13 +36,25 @@ export interface HandleSources {
   readonly control: ControlStore;
   readonly isOnlyShard: boolean;
   readonly identities: ShardIdentities;
+  readonly gates: FanOutGates;
   /** The session of the global tables. */
   readonly main: HandleParts["main"];
 }
 
 export function openHandles<S extends Schema>(
   config: FederationConfig<S>,
-  { synchronizer, schema, databases, replicas, kits, control, isOnlyShard, identities, main }: HandleSources,
+  {
+    synchronizer,
+    schema,
+    databases,
+    replicas,
+    kits,
+    control,
+    isOnlyShard,
+    identities,
+    gates,
+    main,
+  }: HandleSources,
 ): Map<string, FederationHandle<unknown, KeyValue>> {
   const feed = new ChangeFeed({ control, leaseMs: config.directory?.leaseMs });
   const shards = new Map<number, Target>(
@@ -118,6 +133,24 @@ export function openHandles<S extends Schema>(
         ...config.moves,
       }),
     };
+    const fanOut: FanOutContext = {
+      schema,
+      federation,
+      shards: new Map([...shards].sort(([a], [b]) => a - b)),
+      replicas: readTargets,
+      kit: routes.kit,
+      keys: {
+        toText: (key) => directory.codec.toText(key),
+        // A key is not placed because somebody asks for its rows.
+        locate: (key) => directory.locate(key),
+        refresh: (key) => directory.refresh(key),
+      },
+      gates,
+      defaults: config.fanOut ?? {},
+      steady: undefined,
+      plan: planFanOut,
+      combine: combineShards,
+    };
     return new FederationHandle<unknown, KeyValue>({
       schema,
       federation,
@@ -125,11 +158,17 @@ export function openHandles<S extends Schema>(
       tenants,
       moves,
       routes,
+      fanOut,
       control,
       main,
     });
   };
   return new Map([...schema.federations.values()].map((federation) => [federation.name, open(federation)]));
+}
+
+// Until the planner is here.
+function planFanOut(): never {
+  throw new TesseraeError("FAN_OUT_UNSUPPORTED", "Queries over all shards are not planned yet.");
 }
 
 class ShardReadiness implements Readiness {

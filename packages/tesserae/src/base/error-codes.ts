@@ -70,9 +70,21 @@ const catalogue = {
   },
   DISK_FULL: { retryable: false, summary: "The database has no room left for what is to be written." },
   DRIVER_MISSING: { retryable: false, summary: "The driver package of an engine is not installed." },
+  FAN_OUT_DEADLINE: {
+    retryable: true,
+    summary: "A query over all shards, or one shard of it, took longer than its deadline.",
+  },
+  FAN_OUT_FAILED: {
+    retryable: false,
+    summary: "A shard failed, and with it a query over all shards.",
+  },
   FAN_OUT_ORDER: {
     retryable: false,
     summary: "A shard's rows do not come in the order that it was asked for.",
+  },
+  FAN_OUT_READ_ONLY: {
+    retryable: false,
+    summary: "A statement over all shards that is no plain select, or a transaction over them.",
   },
   FAN_OUT_TOO_MANY_GROUPS: {
     retryable: false,

@@ -81,6 +81,14 @@ export class StatementPlan {
     const first = rows[0];
     if (first === undefined) return rows;
     const columns = this.#columnsOf(first);
+  /** What makes the logical value of a result column's raw one, which is not null. */
+  decoderOf(column: string): Decode {
+    const codec = this.#columnCodecs.get(column);
+    return codec === undefined
+      ? (raw) => this.#dialect.decodeNatural(raw)
+      : (raw: unknown) => codec.decode(raw);
+  }
+
     for (const row of rows) {
       for (const [name, decode] of columns) {
         const raw = row[name];
@@ -107,11 +115,7 @@ export class StatementPlan {
     const known = this.#columns;
     // A `select *` may have grown a column since: the count tells.
     if (known !== undefined && known.length === Object.keys(row).length) return known;
-    const natural: Decode = (raw) => this.#dialect.decodeNatural(raw);
-    const columns = Object.keys(row).map((name) => {
-      const codec = this.#columnCodecs.get(name);
-      return [name, codec === undefined ? natural : (raw: unknown) => codec.decode(raw)] as const;
-    });
+    const columns = Object.keys(row).map((name) => [name, this.decoderOf(name)] as const);
     this.#columns = columns;
     return columns;
   }

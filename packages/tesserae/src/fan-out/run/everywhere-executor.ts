@@ -1,0 +1,179 @@
+/** The executor under `fed.everywhere`: a query is planned when it is compiled, and run over the shards when it is executed. */
+import {
+  type CompiledQuery,
+  type ConnectionProvider,
+  DefaultQueryExecutor,
+  type KyselyPlugin,
+  type QueryCompiler,
+  type QueryId,
+  type QueryResult,
+  type RootOperationNode,
+  type SelectQueryNode,
+} from "kysely";
+import { TesseraeError } from "../../base/errors.ts";
+import type { KeyValue } from "../../schema/logical-type.ts";
+import { openTransaction } from "../../session/open-transaction.ts";
+import { isReadOnly } from "../../session/read-only.ts";
+import { RoutedQuery } from "../../session/routed-query.ts";
+import type { FanOutContext } from "./fan-out-context.ts";
+import type { FanOutSettings } from "./fan-out-options.ts";
+import { FanOutQuery } from "./fan-out-query.ts";
+import { FanOutRun } from "./fan-out-run.ts";
+
+type QueryOptions = Parameters<DefaultQueryExecutor["executeQuery"]>[1];
+type StreamOptions = Parameters<DefaultQueryExecutor["stream"]>[2];
+
+/** Kysely's base class wants a compiler; this executor compiles by its plan. */
+const noCompiler: QueryCompiler = {
+  compileQuery() {
+    throw new Error("an everywhere executor compiles by its plan");
+  },
+};
+
+/** Nor has it one connection to give. */
+const noConnection: ConnectionProvider = {
+  provideConnection() {
+    throw noTransaction();
+  },
+};
+
+/** What one session over the shards is. */
+export interface EverywhereScope {
+  readonly context: FanOutContext;
+  readonly settings: FanOutSettings;
+  /** `fed.some(keys)`; undefined for all keys. */
+  readonly keys: readonly KeyValue[] | undefined;
+}
+
+export class EverywhereExecutor extends DefaultQueryExecutor {
+  readonly scope: EverywhereScope;
+
+  constructor(scope: EverywhereScope, plugins: readonly KyselyPlugin[] = []) {
+    super(noCompiler, scope.context.kit.adapter, noConnection, plugins as KyselyPlugin[]);
+    this.scope = scope;
+  }
+
+  override compileQuery(node: RootOperationNode, queryId: QueryId): CompiledQuery {
+    const { kit, schema, federation, plan: planQuery } = this.scope.context;
+    this.#refuseWrite(node);
+    const plan = planQuery(node as SelectQueryNode, { schema, federation, dialect: kit.dialect });
+    const { sql, parameters } = kit.compile(plan.statement, queryId);
+    return new FanOutQuery({ query: node, sql, parameters }, queryId, this.#origin, plan);
+  }
+
+  override async executeQuery<R>(compiled: CompiledQuery, options?: QueryOptions): Promise<QueryResult<R>> {
+    const { result } = await this.collect<R>(compiled, options?.signal);
+    return result;
+  }
+
+  /** The whole answer, and the run that it came of. */
+  async collect<R>(
+    compiled: CompiledQuery,
+    signal?: AbortSignal,
+  ): Promise<{ result: QueryResult<R>; run: FanOutRun }> {
+    const query = this.#own(compiled);
+    const run = this.#runOf(query, signal);
+    const rows = (await run.collect()) as R[];
+    return { result: await this.#transform({ rows }, query, signal), run };
+  }
+
+  /** In batches of the shards' own size, whatever `chunkSize` says. */
+  override async *stream<R>(
+    compiled: CompiledQuery,
+    _chunkSize: number,
+    options?: StreamOptions,
+  ): AsyncIterableIterator<QueryResult<R>> {
+    const query = this.#own(compiled);
+    const signal = options?.signal;
+    for await (const rows of this.#runOf(query, signal).stream())
+      yield await this.#transform({ rows: rows as R[] }, query, signal);
+  }
+
+  override withPlugins(plugins: readonly KyselyPlugin[]): EverywhereExecutor {
+    return new EverywhereExecutor(this.scope, [...this.plugins, ...plugins]);
+  }
+
+  override withPlugin(plugin: KyselyPlugin): EverywhereExecutor {
+    return new EverywhereExecutor(this.scope, [...this.plugins, plugin]);
+  }
+
+  override withPluginAtFront(plugin: KyselyPlugin): EverywhereExecutor {
+    return new EverywhereExecutor(this.scope, [plugin, ...this.plugins]);
+  }
+
+  override withoutPlugins(): EverywhereExecutor {
+    return new EverywhereExecutor(this.scope);
+  }
+
+  override withConnectionProvider(): never {
+    throw noTransaction();
+  }
+
+  get #origin(): string {
+    return `all shards of federation ${this.scope.context.federation.name}`;
+  }
+
+  /** Kysely's only writes are those of a tree; text is refused below. */
+  #refuseWrite(node: RootOperationNode): void {
+    const { federation } = this.scope.context;
+    const place = { cluster: "shards", federation: federation.name };
+    if (node.kind === "RawNode")
+      throw new TesseraeError(
+        "RAW_REFUSED",
+        "A whole raw statement cannot be taken apart over the shards. Build the query on fed.everywhere, or bring the shards' rows together with fed.gather({ sources, sql }).",
+        place,
+      );
+    if (isReadOnly(node)) return;
+    throw new TesseraeError(
+      "FAN_OUT_READ_ONLY",
+      "fed.everywhere takes plain selects: nothing that writes, and no row locks. Write through fed.at(key), each key's rows in a transaction of their own.",
+      place,
+    );
+  }
+
+  /** This federation's own query. One that was compiled elsewhere is planned like a new one; one key's is refused. */
+  #own(compiled: CompiledQuery): FanOutQuery {
+    if (FanOutQuery.is(compiled) && compiled.origin === this.#origin) return compiled;
+    const origin = FanOutQuery.is(compiled) ? compiled.origin : RoutedQuery.originOf(compiled);
+    if (origin !== undefined)
+      throw new TesseraeError(
+        "QUERY_OF_OTHER_SESSION",
+        `This query was compiled for ${origin} and cannot run over ${this.#origin}. Build it on this session.`,
+        { cluster: "shards", federation: this.scope.context.federation.name },
+      );
+    return this.compileQuery(compiled.query as RootOperationNode, compiled.queryId) as FanOutQuery;
+  }
+
+  #runOf({ plan, queryId }: FanOutQuery, signal: AbortSignal | undefined): FanOutRun {
+    const { context, settings, keys } = this.scope;
+    const open = openTransaction();
+    if (open !== undefined)
+      throw new TesseraeError(
+        "TRANSACTION_OPEN",
+        `A transaction is open on ${open.target.name}, and a query over all shards would not see what it has written. Make the query before or after the transaction.`,
+        { cluster: "shards", federation: context.federation.name },
+      );
+    return new FanOutRun(context, { plan, queryId, keys, settings, signal });
+  }
+
+  async #transform<R>(
+    result: { rows: R[] },
+    { queryId }: FanOutQuery,
+    signal: AbortSignal | undefined,
+  ): Promise<QueryResult<R>> {
+    let transformed = result as QueryResult<never>;
+    for (const plugin of this.plugins) {
+      const args = { queryId, result: transformed, ...(signal === undefined ? {} : { signal }) };
+      transformed = (await plugin.transformResult(args)) as QueryResult<never>;
+    }
+    return transformed;
+  }
+}
+
+export function noTransaction(): TesseraeError {
+  return new TesseraeError(
+    "FAN_OUT_READ_ONLY",
+    "There is no transaction and no connection over several shards. Each query over them sees every shard at its own moment; what must be seen or done together belongs to one key: fed.at(key).transaction().",
+    { cluster: "shards" },
+  );
+}

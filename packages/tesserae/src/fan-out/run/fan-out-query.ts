@@ -1,0 +1,47 @@
+/**
+ * A compiled query over all shards: its plan, and whose it is. A class with a private field, so that a copy of it is none. Its text and parameters are those that a shard runs.
+ */
+import type { CompiledQuery, QueryId, RootOperationNode } from "kysely";
+import type { FanOutPlan } from "../fan-out-plan.ts";
+
+export class FanOutQuery implements CompiledQuery {
+  readonly query: RootOperationNode;
+  readonly queryId: QueryId;
+  readonly sql: string;
+  readonly parameters: readonly unknown[];
+  readonly #origin: string;
+  readonly #plan: FanOutPlan;
+
+  constructor(
+    compiled: {
+      readonly query: RootOperationNode;
+      readonly sql: string;
+      readonly parameters: readonly unknown[];
+    },
+    queryId: QueryId,
+    origin: string,
+    plan: FanOutPlan,
+  ) {
+    this.query = compiled.query;
+    this.queryId = queryId;
+    this.sql = compiled.sql;
+    this.parameters = compiled.parameters;
+    this.#origin = origin;
+    this.#plan = plan;
+    Object.freeze(this.parameters);
+    Object.freeze(this);
+  }
+
+  static is(query: CompiledQuery): query is FanOutQuery {
+    return #plan in query;
+  }
+
+  /** The federation that it was planned for. */
+  get origin(): string {
+    return this.#origin;
+  }
+
+  get plan(): FanOutPlan {
+    return this.#plan;
+  }
+}

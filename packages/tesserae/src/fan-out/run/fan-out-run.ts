@@ -1,0 +1,241 @@
+/**
+ * One query over the shards, from its plan to its answer:
+ *
+ *     which shards ─▶ gates ─▶ ask all ─▶ first rows of each ─▶ each row seen once? ─▶ merge ─▶ answer
+ *
+ * An attempt is given up and made again, with nothing handed out, where keys have moved to shards that were not asked, and where a shard failed whose rows are in the answer already
+ * and the answer may do without that shard. Whatever ends an attempt stops the statements of all its shards on their servers.
+ */
+import type { QueryId } from "kysely";
+import { TesseraeError } from "../../base/errors.ts";
+import { Semaphore } from "../../base/semaphore.ts";
+import { untilAborted } from "../../base/until-aborted.ts";
+import type { KeyValue } from "../../schema/logical-type.ts";
+import type { FanOutPlan } from "../fan-out-plan.ts";
+import { askedShards } from "./asked-shards.ts";
+import type { FanOutContext } from "./fan-out-context.ts";
+import type { FanOutSettings } from "./fan-out-options.ts";
+import { rowDecoder } from "./row-decoder.ts";
+import { batchRowsFor, CompiledStatements, withShardColumn } from "./run-plan.ts";
+import { RunStop } from "./run-stop.ts";
+import { type ReaderRun, ShardReader, type ShardWork, shardFailed } from "./shard-reader.ts";
+import type { AskedShard, ShardSnapshot, SteadyAnswer } from "./steady-reads.ts";
+
+/** How often the shards are asked again because keys have moved meanwhile. */
+const MOVED_MAX = 10;
+
+export type AnswerRow = Record<string, unknown>;
+
+/** A shard whose rows are not in the answer. */
+export interface MissingShard {
+  readonly shard: number;
+  readonly error: TesseraeError;
+}
+
+export interface FanOutQuestion {
+  readonly plan: FanOutPlan;
+  readonly queryId: QueryId;
+  /** The session's own keys; undefined for all. */
+  readonly keys: readonly KeyValue[] | undefined;
+  readonly settings: FanOutSettings;
+  /** The caller's, beside the session's. */
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Why an attempt is made again; never seen by callers. */
+class Again {
+  readonly fresh: boolean;
+
+  constructor(fresh: boolean) {
+    this.fresh = fresh;
+  }
+}
+
+export class FanOutRun {
+  readonly #context: FanOutContext;
+  readonly #question: FanOutQuestion;
+  /** With the shard's column, where it is asked for. */
+  readonly #plan: FanOutPlan;
+  readonly #began = performance.now();
+  readonly #missing = new Map<number, TesseraeError>();
+  readonly #asked = new Set<number>();
+  #statements: CompiledStatements;
+
+  constructor(context: FanOutContext, question: FanOutQuestion) {
+    const { plan, settings, queryId } = question;
+    this.#context = context;
+    this.#question = question;
+    this.#plan = settings.shardColumn === undefined ? plan : withShardColumn(plan, settings.shardColumn);
+    this.#statements = new CompiledStatements(queryId);
+  }
+
+  /** Shards that the answer does without, in the order of their numbers. */
+  get missing(): readonly MissingShard[] {
+    return [...this.#missing].sort(([a], [b]) => a - b).map(([shard, error]) => ({ shard, error }));
+  }
+
+  /** Shards that were asked, in their order. */
+  get shards(): readonly number[] {
+    return [...this.#asked].sort((a, b) => a - b);
+  }
+
+  /** The whole answer. A shard is in it with all its rows or with none. */
+  async collect(): Promise<AnswerRow[]> {
+    for (let again = new Again(false), moved = 0; ; ) {
+      const rows: AnswerRow[][] = [];
+      try {
+        for await (const batch of this.#attempt(again.fresh, () => "again")) rows.push(batch);
+        return rows.length === 1 ? (rows[0] as AnswerRow[]) : rows.flat();
+      } catch (error) {
+        if (!(error instanceof Again)) throw error;
+        again = error;
+        if (again.fresh && ++moved >= MOVED_MAX) throw this.#keepsMoving();
+      }
+    }
+  }
+
+  /** The answer in batches. Of a shard that fails in their midst some rows may have been handed out; a grouped or distinct answer ends with FAN_OUT_FAILED then. */
+  async *stream(): AsyncGenerator<AnswerRow[], void, undefined> {
+    const isCombined = this.#plan.combine.kind !== "rows";
+    for (let again = new Again(false), moved = 0; ; ) {
+      let given = false;
+      const lostMidway = () => (!given ? "again" : isCombined ? "fails" : "ends");
+      try {
+        for await (const batch of this.#attempt(again.fresh, lostMidway)) {
+          given = true;
+          yield batch;
+        }
+        return;
+      } catch (error) {
+        if (!(error instanceof Again)) throw error;
+        again = error;
+        if (again.fresh && ++moved >= MOVED_MAX) throw this.#keepsMoving();
+      }
+    }
+  }
+
+  async *#attempt(
+    fresh: boolean,
+    lostMidway: () => "again" | "ends" | "fails",
+  ): AsyncGenerator<AnswerRow[], void, undefined> {
+    const { settings, signal } = this.#question;
+    const stop = new RunStop(this.#began, settings.deadlineMs, [settings.signal, signal]);
+    const open: ShardReader[] = [];
+    let leave: (() => void) | undefined;
+    let isLeftEarly = true;
+    try {
+      stop.check();
+      const asked = await untilAborted(this.#chooseShards(fresh), stop.signal);
+      const batchRows = batchRowsFor(this.#plan, asked.length, settings.rowsInFlight);
+      if (batchRows !== "all" && asked.length > 1)
+        leave = await this.#context.gates.enter(asked, stop.signal);
+      const works = asked.map((shard) => this.#workOf(shard, batchRows));
+      const readers = await this.#startSteadily(asked, works, this.#readerRun(stop, works, lostMidway), open);
+      const { groupsMax } = settings;
+      yield* this.#context.combine(this.#plan, readers, { groupsMax });
+      isLeftEarly = false;
+    } catch (error) {
+      isLeftEarly = false;
+      throw stop.stopped ? stop.signal.reason : error;
+    } finally {
+      stop.over();
+      // Who still waits for a connection leaves the queue.
+      stop.now(undefined);
+      const closed = Promise.all(open.map((reader) => reader.close())).finally(() => leave?.());
+      // An answer, or an error, need not wait for the servers to stop.
+      if (isLeftEarly) await closed;
+    }
+  }
+
+  async #chooseShards(fresh: boolean): Promise<AskedShard[]> {
+    const { plan, keys, settings } = this.#question;
+    const without = new Set(this.#missing.keys());
+    const { replica } = settings;
+    const asked = await askedShards({ context: this.#context, plan, keys, replica, fresh, without });
+    for (const { shard } of asked) this.#asked.add(shard);
+    return asked;
+  }
+
+  /** The readers whose rows may be merged: after their first rows it is known whether each row was seen once. */
+  async #startSteadily(
+    asked: readonly AskedShard[],
+    works: readonly ShardWork[],
+    run: ReaderRun,
+    open: ShardReader[],
+  ): Promise<readonly ShardReader[]> {
+    const { steady } = this.#context;
+    const { plan, keys } = this.#question;
+    const { stop } = run;
+    const start = (work: ShardWork) => {
+      const reader = new ShardReader(work, run);
+      open.push(reader);
+      return { reader, arrived: reader.start() };
+    };
+    if (steady === undefined) return works.map((work) => start(work).reader);
+    const narrowed = keys !== undefined || plan.keys !== undefined;
+    const answer: SteadyAnswer = await untilAborted(
+      Promise.resolve(steady.begin({ shards: asked, narrowed, signal: stop.signal })),
+      stop.signal,
+    );
+    const readers = works.map(start);
+    await untilAborted(Promise.all(readers.map(({ arrived }) => arrived)), stop.signal);
+    const verdict = await untilAborted(answer.verdict(), stop.signal);
+    if (verdict === "right") return readers.map(({ reader }) => reader);
+    if (verdict === "elsewhere") throw new Again(true);
+    await Promise.all(readers.map(({ reader }) => reader.close()));
+    const batchRows = works[0]?.batchRows ?? "all";
+    return verdict.map((snapshot) => start(this.#workOf(snapshot, batchRows, snapshot)).reader);
+  }
+
+  #workOf(
+    { shard, target, statement: node }: Pick<AskedShard, "shard" | "target" | "statement">,
+    batchRows: number | "all",
+    snapshot?: ShardSnapshot,
+  ): ShardWork {
+    const { kit } = target;
+    const { statement, plan } = this.#statements.of(kit, node);
+    const { columns } = this.#question.plan;
+    const number = this.#question.settings.shardColumn === undefined ? undefined : shard;
+    const decode = rowDecoder(columns, plan, kit.dialect, number);
+    return { shard, target, statement, decode, batchRows, snapshot };
+  }
+
+  #readerRun(
+    stop: RunStop,
+    works: readonly ShardWork[],
+    lostMidway: () => "again" | "ends" | "fails",
+  ): ReaderRun {
+    const { concurrency, shardDeadlineMs, onShard, partial } = this.#question.settings;
+    return {
+      stop,
+      turns: works.length > concurrency ? new Semaphore(concurrency) : undefined,
+      shardDeadlineMs,
+      tell:
+        onShard === undefined
+          ? undefined
+          : (event) => {
+              try {
+                onShard(event);
+              } catch (error) {
+                stop.now(error);
+              }
+            },
+      onFailed: (shard, error, used) => {
+        this.#missing.set(shard, error);
+        const means = used ? lostMidway() : "ends";
+        const isLast = works.every((work) => this.#missing.has(work.shard));
+        if (!partial || isLast || means === "fails") stop.now(shardFailed(shard, error));
+        else if (means === "again") stop.now(new Again(false));
+        stop.signal.throwIfAborted();
+      },
+    };
+  }
+
+  #keepsMoving(): TesseraeError {
+    return new TesseraeError(
+      "READ_STALE",
+      `Keys of the query moved to other shards in each of ${MOVED_MAX} tries. Make the query again.`,
+      { cluster: "shards", federation: this.#context.federation.name },
+    );
+  }
+}
