@@ -103,6 +103,26 @@ describe("a case", () => {
     expect(row?.ratio.median).toBe(0.5);
   });
 
+  test("lets each variant fill a slice of its own, where the case says so", async () => {
+    const seen: Record<string, number> = {};
+    let clock = 0;
+    const run = (name: string, cost: number) => async (operations: number) => {
+      seen[name] = operations;
+      clock += operations * cost;
+    };
+    const item: Case = {
+      case: "c",
+      engine: "mysql",
+      baseline: "bare",
+      ownPace: true,
+      variants: { bare: run("bare", 1), slow: run("slow", 50) },
+    };
+    const pace = { rounds: 1, slice_ms: 100, warmUp_ms: 50, deadline_ms: 1e9, now: () => clock };
+    const [row] = await measureCase(item, pace);
+    expect(seen).toEqual({ bare: 100, slow: 2 });
+    expect(row?.ratio.median).toBe(0.02);
+  });
+
   test("counts an operation's weight", async () => {
     const { rows } = simulate(
       { bare: () => 1, library: () => 1 },
