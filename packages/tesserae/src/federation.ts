@@ -28,7 +28,8 @@ import type { Freshness } from "./replicas/freshness.ts";
 import type { ReplicaStatus } from "./replicas/replica-set.ts";
 import { Replicas } from "./replicas/replicas.ts";
 import type { Schema } from "./schema/define-schema.ts";
-import { DEFAULT_FEDERATION } from "./schema/model.ts";
+import type { KeyValue } from "./schema/logical-type.ts";
+import { DEFAULT_FEDERATION, type TableModel } from "./schema/model.ts";
 import type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";
 import { refuseInTransaction, refuseWhileMoving } from "./schema-and-moves.ts";
 import { checkEngines, checkReplicas } from "./schema-on-engines.ts";
@@ -105,6 +106,8 @@ export class Federation<S extends Schema = Schema> {
   readonly schema: { apply(): Promise<ApplyResult> };
   /** What a request or a job has written, so that its reads on replicas see it. */
   readonly freshness: Freshness;
+  /** Brings rows of all shards and of main together in an embedded engine, and runs any SQL over them. See `Gather`. */
+  readonly gather: Gather;
   /** `publish()` copies reference tables from main to the shards. */
   readonly references: References;
   readonly #topology: Topology<Engine>;
@@ -229,6 +232,7 @@ export class Federation<S extends Schema = Schema> {
     });
       gates: new FanOutGates(pool),
     this.#handles = handles;
+    this.gather = openGather(model, (table) => this.#sessionOver(table));
   }
 
   /** A Kysely instance for one key of the schema's one federation. See `FederationHandle.at`. */
@@ -399,6 +403,12 @@ export class Federation<S extends Schema = Schema> {
       throw error;
     }
     return counts;
+  }
+
+  /** Where all rows of a table can be selected. */
+  #sessionOver({ federation }: TableModel): Kysely<unknown> {
+    if (federation === undefined) return this.main as Kysely<unknown>;
+    return (this.#handles.get(federation) as FederationHandle<unknown, KeyValue>).everywhere;
   }
 
   get #default(): FederationHandle<ShardsOf<S, "default">, DefaultKey<S>> {

@@ -6,7 +6,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type {
-  DuckDBAppender,
   DuckDBConnection,
   DuckDBInstance,
   DuckDBPreparedStatement,
@@ -25,9 +24,10 @@ import {
 import { bindParameter } from "./bind-parameter.ts";
 import { type DuckDb, loadDuckDb } from "./driver.ts";
 import { duckDbError } from "./duckdb-error.ts";
+import { DuckDbLoader } from "./duckdb-loader.ts";
 import { readerOf } from "./from-duckdb.ts";
 import { namedPartsOf } from "./named-parts.ts";
-import { type ToDuckDb, toDuckDb } from "./to-duckdb.ts";
+import { toDuckDb } from "./to-duckdb.ts";
 
 export interface DuckDbLimits {
   readonly memoryLimitBytes: number;
@@ -35,8 +35,6 @@ export interface DuckDbLimits {
   readonly threads: number;
 }
 
-/** DuckDB's vectors hold so many; larger chunks it does not take. */
-const CHUNK_ROWS = 2048;
 /** An interrupt that comes before the statement has begun is forgotten: it is said again until the statement has ended. */
 const INTERRUPT_AGAIN_MS = 20;
 
@@ -140,8 +138,7 @@ class DuckDbEngine implements AnalyticalEngine {
     for (let index = 0; index < statement.columnCount; index++) {
       const type = statement.columnType(index);
       const { INVALID, ANY } = this.#duckdb.DuckDBTypeId;
-      if (![INVALID, ANY].includes(type.typeId))
-        readerOf(this.#duckdb, type, statement.columnName(index));
+      if (![INVALID, ANY].includes(type.typeId)) readerOf(this.#duckdb, type, statement.columnName(index));
     }
   }
 
@@ -248,73 +245,5 @@ function refuseSameNames(statement: DuckDBPreparedStatement, sql: string): void 
         { operation: "gather", column: name, sql },
       );
     seen.add(name);
-  }
-}
-
-class DuckDbLoader implements TableLoader {
-  readonly #duckdb: DuckDb;
-  readonly #appender: DuckDBAppender;
-  readonly #table: string;
-  readonly #columns: readonly { readonly name: string; readonly to: ToDuckDb }[];
-  #values: ReturnType<ToDuckDb["encode"]>[][];
-
-  constructor(
-    duckdb: DuckDb,
-    appender: DuckDBAppender,
-    table: string,
-    columns: readonly { readonly name: string; readonly to: ToDuckDb }[],
-  ) {
-    this.#duckdb = duckdb;
-    this.#appender = appender;
-    this.#table = table;
-    this.#columns = columns;
-    this.#values = columns.map(() => []);
-  }
-
-  append(row: GatheredRow): void {
-    for (const [index, { name, to }] of this.#columns.entries()) {
-      const value = row[name];
-      (this.#values[index] as unknown[]).push(value === null ? null : this.#encode(value, name, to));
-    }
-    if ((this.#values[0] as unknown[]).length === CHUNK_ROWS) this.#hand();
-  }
-
-  end(): void {
-    this.#hand();
-    try {
-      this.#appender.closeSync();
-    } catch (error) {
-      throw duckDbError(error);
-    }
-  }
-
-  #hand(): void {
-    const count = (this.#values[0] as unknown[]).length;
-    if (count === 0) return;
-    const chunk = this.#duckdb.DuckDBDataChunk.create(
-      this.#columns.map(({ to }) => to.type),
-      count,
-    );
-    try {
-      chunk.setColumns(this.#values);
-      this.#appender.appendDataChunk(chunk);
-    } catch (error) {
-      throw duckDbError(error);
-    }
-    this.#values = this.#columns.map(() => []);
-  }
-
-  #encode(value: unknown, column: string, to: ToDuckDb) {
-    try {
-      return to.encode(value);
-    } catch (error) {
-      if (!(error instanceof TesseraeError)) throw error;
-      const { message, cause } = error;
-      throw new TesseraeError(
-        "VALUE_INVALID",
-        `Column "${column}" of the source "${this.#table}" holds what cannot be gathered. ${message}`,
-        { operation: "gather", table: this.#table, column, cause },
-      );
-    }
   }
 }
