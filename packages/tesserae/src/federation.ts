@@ -228,9 +228,9 @@ export class Federation<S extends Schema = Schema> {
       control: store,
       isOnlyShard: this.#topology.poorMans.federation,
       identities,
+      gates: new FanOutGates(pool),
       main: { session: this.main, kit: mainTarget.kit },
     });
-      gates: new FanOutGates(pool),
     this.#handles = handles;
     this.gather = openGather(model, (table) => this.#sessionOver(table));
   }
@@ -240,9 +240,6 @@ export class Federation<S extends Schema = Schema> {
     return this.#default.at(key, options);
   }
 
-  /** The keys of the schema's one federation: add, where, list, remove. */
-  get tenants(): TenantRegistry<DefaultKey<S>> {
-    return this.#default.tenants;
   /** Selects over all shards, of the schema's one federation. See `FederationHandle.everywhere`. */
   get everywhere(): Everywhere<ShardsOf<S, "default">> {
     return this.#default.everywhere;
@@ -253,6 +250,9 @@ export class Federation<S extends Schema = Schema> {
     return this.#default.some(keys);
   }
 
+  /** The keys of the schema's one federation: add, where, list, remove. */
+  get tenants(): TenantRegistry<DefaultKey<S>> {
+    return this.#default.tenants;
   }
 
   /** Keys and ranges of the schema's one federation on their way from shard to shard: move, list, watch, pause, resume, abort. */

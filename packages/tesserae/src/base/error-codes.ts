@@ -90,6 +90,10 @@ const catalogue = {
     retryable: false,
     summary: "An answer over all shards would hold more rows than groupsMax.",
   },
+  FAN_OUT_UNSTEADY: {
+    retryable: true,
+    summary: "Tenants moved in every moment in which a query over all shards could have been answered.",
+  },
   FAN_OUT_UNSUPPORTED: {
     retryable: false,
     summary: "A query over all shards that cannot be answered exactly from the shards' own answers.",
@@ -101,18 +105,6 @@ const catalogue = {
   FRESHNESS_TOKEN_INVALID: {
     retryable: false,
     summary: "A freshness token that is none: it was cut or changed on its way.",
-  },
-  GUARD_REFUSED: {
-    retryable: true,
-    summary: "The shard's guard refused a write because the key does not live there (now).",
-  },
-  ID_COLUMN_AMBIGUOUS: {
-    retryable: false,
-    summary: "A table has several columns with generated ids, and the call does not say which.",
-  },
-  ID_NATURAL: {
-    retryable: false,
-    summary: "An id was asked for a column whose values the library does not make.",
   },
   GATHER_DEADLINE: { retryable: true, summary: "A gathering did not end within its deadline." },
   GATHER_ENGINE_MISSING: {
@@ -131,6 +123,18 @@ const catalogue = {
     retryable: false,
     summary: "A gathering needs more rows, memory or temporary space than it may have.",
   },
+  GUARD_REFUSED: {
+    retryable: true,
+    summary: "The shard's guard refused a write because the key does not live there (now).",
+  },
+  ID_COLUMN_AMBIGUOUS: {
+    retryable: false,
+    summary: "A table has several columns with generated ids, and the call does not say which.",
+  },
+  ID_NATURAL: {
+    retryable: false,
+    summary: "An id was asked for a column whose values the library does not make.",
+  },
   INSERT_SELECT_COLUMNS: {
     retryable: false,
     summary: "An insert of a query's rows whose columns are not all named.",
@@ -147,6 +151,19 @@ const catalogue = {
   },
   KEY_UNKNOWN: { retryable: false, summary: "The directory knows no shard for the key." },
   LOCK_TIMEOUT: { retryable: true, summary: "A lock was not granted in time." },
+  LOOKUP_BUSY: {
+    retryable: true,
+    summary: "A value that must be unique among all keys is being written, and its transaction does not end.",
+  },
+  LOOKUP_INCOMPLETE: {
+    retryable: false,
+    summary: "A lookup does not know the rows that were written before it was there.",
+  },
+  LOOKUP_UNKNOWN: { retryable: false, summary: "A table that has no lookup by the column asked for." },
+  LOOKUP_VALUE_UNKNOWN: {
+    retryable: false,
+    summary: "A write whose value for a lookup's column only the database would know.",
+  },
   MOVE_ABORTED: { retryable: false, summary: "The move was aborted; the key is where it was." },
   MOVE_PAUSED: { retryable: false, summary: "The move was paused; resume it when you like." },
   MOVE_REFERENCE_MISSING: {
@@ -306,6 +323,7 @@ const catalogue = {
     summary:
       "A distribution column whose type is not the federation's key type, or a key type that cannot be one.",
   },
+  SCHEMA_LOOKUP_INVALID: { retryable: false, summary: "A lookup by a column that cannot have one." },
   SCHEMA_NAME_INVALID: {
     retryable: false,
     summary: "A name that not every engine takes, or that is reserved.",

@@ -76,11 +76,6 @@ export class StatementPlan {
     return this.#parameterTypes[index];
   }
 
-  /** Turns raw rows into logical ones, in place. */
-  decode(rows: RawRow[]): RawRow[] {
-    const first = rows[0];
-    if (first === undefined) return rows;
-    const columns = this.#columnsOf(first);
   /** What makes the logical value of a result column's raw one, which is not null. */
   decoderOf(column: string): Decode {
     const codec = this.#columnCodecs.get(column);
@@ -89,6 +84,11 @@ export class StatementPlan {
       : (raw: unknown) => codec.decode(raw);
   }
 
+  /** Turns raw rows into logical ones, in place. */
+  decode(rows: RawRow[]): RawRow[] {
+    const first = rows[0];
+    if (first === undefined) return rows;
+    const columns = this.#columnsOf(first);
     for (const row of rows) {
       for (const [name, decode] of columns) {
         const raw = row[name];
