@@ -70,7 +70,7 @@ class WholeSum implements Aggregate {
   add(row: ShardRow): void {
     const value = row[this.#column];
     if (value === null) return;
-    const part = BigInt(value as bigint | number);
+    const part = BigInt(value as bigint | number | string);
     this.#sum = this.#sum === undefined ? part : this.#sum + part;
   }
 
