@@ -322,19 +322,24 @@ export class MoveRows {
   }
 
   #decode(row: Record<string, unknown>): MoveRecord {
-    const members = JSON.parse(row["members"] as string) as ["p" | "r", string, string | null, string][];
     return {
       ...(row as unknown as MoveRecord),
       runner: (row["runner"] ?? undefined) as string | undefined,
       finished: (row["finished"] ?? undefined) as Date | undefined,
       error: row["error"] === null ? undefined : (JSON.parse(row["error"] as string) as MoveFailure),
       progress: JSON.parse(row["progress"] as string) as MoveProgress,
-      members: members.map(([kind, low, high, epoch]) => ({
-        kind,
-        low: this.#keys.fromText(low),
-        high: high === null ? null : this.#keys.fromText(high),
-        epoch: BigInt(epoch),
-      })),
+      members: readMembers(row["members"] as string, this.#keys),
     };
   }
+}
+
+/** The members as the row of a move has them. */
+export function readMembers(text: string, keys: KeyCodec): Member[] {
+  const members = JSON.parse(text) as ["p" | "r", string, string | null, string][];
+  return members.map(([kind, low, high, epoch]) => ({
+    kind,
+    low: keys.fromText(low),
+    high: high === null ? null : keys.fromText(high),
+    epoch: BigInt(epoch),
+  }));
 }

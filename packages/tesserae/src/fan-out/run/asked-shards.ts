@@ -4,8 +4,8 @@ import { isTesseraeError, TesseraeError } from "../../base/errors.ts";
 import type { KeyValue } from "../../schema/logical-type.ts";
 import type { Target } from "../../session/target.ts";
 import type { FanOutPlan } from "../fan-out-plan.ts";
-import { inKeys } from "../steady/key-conditions.ts";
-import { type KeyCondition, keyedSources } from "../steady/keyed-sources.ts";
+import { inKeys, type KeyCondition } from "../steady/key-conditions.ts";
+import { keyedSources } from "../steady/keyed-sources.ts";
 import type { FanOutContext } from "./fan-out-context.ts";
 import type { AskedShard } from "./steady-reads.ts";
 

@@ -171,19 +171,20 @@ export class FanOutRun {
       open.push(reader);
       return { reader, arrived: reader.start() };
     };
-    if (steady === undefined) return works.map((work) => start(work).reader);
+    // Where one shard has the answer, no row can be seen twice.
+    if (steady === undefined || plan.shards === "one") return works.map((work) => start(work).reader);
     const narrowed = keys !== undefined || plan.keys !== undefined;
     const answer: SteadyAnswer = await untilAborted(
       Promise.resolve(steady.begin({ shards: asked, narrowed, signal: stop.signal })),
       stop.signal,
     );
-    const readers = works.map(start);
+    const batchRows = works[0]?.batchRows ?? "all";
+    const readers = answer.shards.map((shard) => start(this.#workOf(shard, batchRows)));
     await untilAborted(Promise.all(readers.map(({ arrived }) => arrived)), stop.signal);
-    const verdict = await untilAborted(answer.verdict(), stop.signal);
+    const verdict = await untilAborted(answer.verdict(new Set(this.#missing.keys())), stop.signal);
     if (verdict === "right") return readers.map(({ reader }) => reader);
     if (verdict === "elsewhere") throw new Again(true);
     await Promise.all(readers.map(({ reader }) => reader.close()));
-    const batchRows = works[0]?.batchRows ?? "all";
     return verdict.map((snapshot) => start(this.#workOf(snapshot, batchRows, snapshot)).reader);
   }
 

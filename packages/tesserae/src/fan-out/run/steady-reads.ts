@@ -31,11 +31,14 @@ export interface SteadyQuestion {
 }
 
 export interface SteadyAnswer {
+  /** To be asked instead of the question's: their statements may leave out what a shard has and does not own, their targets pass by servers that are too far behind. */
+  readonly shards: readonly AskedShard[];
   /**
-   * Called when the first rows of every shard have come, and so each statement has its snapshot, and before a row is handed out: `right` where each row was seen once. `elsewhere`:
-   * the keys live elsewhere by now; the directory is asked again, and the shards. Or the shards in snapshots that show each row once.
+   * Called when the first rows of every shard have come, and so each statement has its snapshot, and before a row is handed out. `right`: each row was seen once. `elsewhere`:
+   * the keys live elsewhere by now; the directory is asked again, and the shards. Or the shards in snapshots that show each row once; one that cannot be reached is
+   * there too, and fails when it is asked. `failed`: shards that the answer does without. FAN_OUT_UNSTEADY.
    */
-  verdict(): Promise<"right" | "elsewhere" | readonly ShardSnapshot[]>;
+  verdict(failed: ReadonlySet<number>): Promise<"right" | "elsewhere" | readonly ShardSnapshot[]>;
 }
 
 /** A shard in a snapshot of its own. */

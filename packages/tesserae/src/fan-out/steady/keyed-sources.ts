@@ -10,15 +10,12 @@ import type { OperationNode, SelectQueryNode, TableNode } from "kysely";
 import type { FederationModel, SchemaModel } from "../../schema/model.ts";
 import { refuse } from "../../session/expression-walk.ts";
 import { SourceWalk, tableName } from "../../session/source-walk.ts";
-import { reference } from "./key-conditions.ts";
+import { type KeyCondition, reference } from "./key-conditions.ts";
 
 export interface KeyedOptions {
   readonly schema: SchemaModel;
   readonly federation: Pick<FederationModel, "name">;
 }
-
-/** Gives a condition for the key's column, which comes qualified with the name that its table has in the query. */
-export type KeyCondition = (keyColumn: OperationNode) => OperationNode;
 
 /** The query with the condition on all its federated sources. Parts that hold none keep their identity. */
 export function keyedSources(
