@@ -15,6 +15,7 @@ import type { FanOutGates } from "./fan-out/run/fan-out-gates.ts";
 import { FederationHandle, type HandleParts } from "./federation-handle.ts";
 import { MOVE_INTERNALS, type MoveInternals } from "./move/move-internals.ts";
 import { Moves } from "./move/moves.ts";
+import { LOOKUP_INTERNALS, type LookupInternals, openLookups } from "./open-lookups.ts";
 import type { Databases, Kits } from "./open-databases.ts";
 import type { Replicas } from "./replicas/replicas.ts";
 import type { Schema } from "./schema/define-schema.ts";
@@ -118,6 +119,22 @@ export function openHandles<S extends Schema>(
       beforeChange: refuseInTransaction,
       chooser: chooserFor(config.chooser, federation.name),
     });
+    const following = new Following({
+      federation,
+      compare: directory.codec.compare,
+      consistency: config.consistency,
+      ...config.moves,
+    });
+    const lookups = openLookups({
+      schema,
+      federation,
+      control,
+      keys: directory.codec,
+      tenants,
+      shards,
+      residences: following.residences,
+      internals: (config as { readonly [LOOKUP_INTERNALS]?: LookupInternals })[LOOKUP_INTERNALS],
+    });
     const routes: FederationRoutes = {
       federation: federation.name,
       source: config.placement === "onFirstUse" ? placingOnFirstUse(directory, tenants) : directory,
@@ -126,12 +143,8 @@ export function openHandles<S extends Schema>(
       shards,
       replicas: readTargets,
       kit: ([...shards.values()][0] as Target).kit,
-      following: new Following({
-        federation,
-        compare: directory.codec.compare,
-        consistency: config.consistency,
-        ...config.moves,
-      }),
+      following,
+      lookups: lookups?.writer,
     };
     const fanOut: FanOutContext = {
       schema,
@@ -158,6 +171,7 @@ export function openHandles<S extends Schema>(
       tenants,
       moves,
       routes,
+      lookups,
       fanOut,
       control,
       main,
