@@ -9,6 +9,7 @@ import type { ControlStore } from "./engine/control-store.ts";
 import { Everywhere } from "./fan-out/run/everywhere-session.ts";
 import type { FanOutContext } from "./fan-out/run/fan-out-context.ts";
 import type { Moves } from "./move/moves.ts";
+import type { OpenedLookups } from "./open-lookups.ts";
 import type { KeyValue } from "./schema/logical-type.ts";
 import type { FederationModel, SchemaModel } from "./schema/model.ts";
 import type { SessionOptions } from "./session/following.ts";
@@ -36,6 +37,7 @@ export interface HandleParts {
   readonly tenants: TenantRegistry;
   readonly moves: Moves;
   readonly routes: FederationRoutes;
+  readonly lookups: OpenedLookups | undefined;
   readonly fanOut: FanOutContext;
   readonly control: ControlStore;
   readonly main: ShardManagerParts["main"];
@@ -123,6 +125,11 @@ export class FederationHandle<DB, Key extends KeyValue> {
       distinct.set(this.#codec.cacheKey(canonical), canonical);
     }
     return new Everywhere<DB>({ context: this.#parts.fanOut, keys: [...distinct.values()] }, {});
+  }
+
+  /** For `fed.find` and `fed.lookups`: undefined where no table of the federation is looked up. */
+  get openedLookups(): OpenedLookups | undefined {
+    return this.#parts.lookups;
   }
 
   /** A query that is built, filtered and compiled once; key and parameters are bound at each call. See `PreparedQuery`. */

@@ -18,10 +18,15 @@ import { type Gather, openGather } from "./fan-out/gather/gatherer.ts";
 import type { Everywhere } from "./fan-out/run/everywhere-session.ts";
 import { FanOutGates } from "./fan-out/run/fan-out-gates.ts";
 import type { FederationHandle } from "./federation-handle.ts";
+import { FederationLookups, type FindBy } from "./federation-lookups.ts";
+import { markComplete, readRow } from "./lookup-reads.ts";
+import { LookupMarks } from "./lookups/lookup-marks.ts";
+import { lookupsOf } from "./lookups/lookup-table.ts";
 import type { MoveOptions, MoveStatus } from "./move/move-status.ts";
 import type { Moves } from "./move/moves.ts";
 import { type Databases, Kits, openDatabases } from "./open-databases.ts";
 import { openHandles } from "./open-handles.ts";
+import type { OpenedLookups } from "./open-lookups.ts";
 import { openTickets } from "./open-tickets.ts";
 import { References } from "./references.ts";
 import type { Freshness } from "./replicas/freshness.ts";
@@ -30,7 +35,7 @@ import { Replicas } from "./replicas/replicas.ts";
 import type { Schema } from "./schema/define-schema.ts";
 import type { KeyValue } from "./schema/logical-type.ts";
 import { DEFAULT_FEDERATION, type TableModel } from "./schema/model.ts";
-import type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";
+import type { FederatedTables, KeyOf, MainDatabase, RowOf, ShardDatabase } from "./schema/row-types.ts";
 import { refuseInTransaction, refuseWhileMoving } from "./schema-and-moves.ts";
 import { checkEngines, checkReplicas } from "./schema-on-engines.ts";
 import { MainBinding } from "./session/bindings.ts";
@@ -108,6 +113,8 @@ export class Federation<S extends Schema = Schema> {
   readonly freshness: Freshness;
   /** Brings rows of all shards and of main together in an embedded engine, and runs any SQL over them. See `Gather`. */
   readonly gather: Gather;
+  /** What main knows of rows by their values alone: status, sweep, rebuild. */
+  readonly lookups: FederationLookups;
   /** `publish()` copies reference tables from main to the shards. */
   readonly references: References;
   readonly #topology: Topology<Engine>;
@@ -196,9 +203,13 @@ export class Federation<S extends Schema = Schema> {
       main,
       control,
       shards: listed,
-      mainControlTables: mainControlTables(model.federations.values()),
+      mainControlTables: [
+        ...mainControlTables(model.federations.values()),
+        ...lookupsOf(model).map((lookup) => lookup.model),
+      ],
       identities,
     });
+    const marks = new LookupMarks(store);
     const applyTables = async () => {
       if (await synchronizer.isComplete()) return synchronizer.apply();
       await markSchemaChange(store, true);
@@ -214,6 +225,7 @@ export class Federation<S extends Schema = Schema> {
         refuseInTransaction("schema.apply");
         await growth.refuseOthers();
         const applied = await applyTables();
+        await markComplete(model, marks, listed, applied);
         await growth.setUp();
         return applied;
       },
@@ -232,6 +244,15 @@ export class Federation<S extends Schema = Schema> {
       main: { session: this.main, kit: mainTarget.kit },
     });
     this.#handles = handles;
+    const opened = [...handles.values()].filter((handle) => handle.openedLookups !== undefined);
+    this.lookups = new FederationLookups(
+      model,
+      marks,
+      opened.map((handle) => ({
+        opened: handle.openedLookups as OpenedLookups,
+        read: (key, table, column, value) => readRow(handle.at(key), table, column, value),
+      })),
+    );
     this.gather = openGather(model, (table) => this.#sessionOver(table));
   }
 
@@ -248,6 +269,23 @@ export class Federation<S extends Schema = Schema> {
   /** Selects over some keys of the schema's one federation. See `FederationHandle.some`. */
   some(keys: readonly DefaultKey<S>[]): Everywhere<ShardsOf<S, "default">> {
     return this.#default.some(keys);
+  }
+
+  /**
+   * A row of a federated table without its key: by its id, or by a column and its value, where the table is looked up by it (`lookup: ["id"]`, `.unique()`). Undefined where
+   * no such row is committed.
+   *
+   * @example
+   * ```ts
+   * const dot = await fed.find("dots", 7n);
+   * const profile = await fed.find("profiles", { email: "ada@example.org" });
+   * ```
+   */
+  async find<N extends FederatedTables<S["$tables"]>>(
+    table: N,
+    by: FindBy<RowOf<S["$tables"], N>>,
+  ): Promise<RowOf<S["$tables"], N> | undefined> {
+    return (await this.lookups.find(table, by)) as RowOf<S["$tables"], N> | undefined;
   }
 
   /** The keys of the schema's one federation: add, where, list, remove. */

@@ -13,6 +13,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   topology: 2,
   engine: 3,
   directory: 4,
+  lookups: 4,
   tickets: 4,
   replicas: 4,
   session: 5,

@@ -16,6 +16,8 @@ import {
 } from "../engine/control-store.ts";
 import {
   CONTROL_VERSION,
+  CONTROL_VERSION_WITH_LOOKUPS,
+  LOOKUP_TABLE_PREFIX,
   META_TABLE,
   metaTable,
   TICKET_COLUMNS_OF_VERSION_3,
@@ -41,6 +43,7 @@ export interface ControlStep {
 /**
  * The steps of this library. Version 2 brings the moves: a table that is made by its model, and the state `moving` of the directory's rows, which a library
  * that knows only version 1 would take for a key without a shard. Version 3 brings ticket servers: a counter says for whom it counts, and in which steps.
+ * Version 4 is main's where the schema has lookups, and no other's: their tables are made by their models.
  */
 export const CONTROL_STEPS: readonly ControlStep[] = [
   { version: 2, statements: () => [] },
@@ -49,15 +52,31 @@ export const CONTROL_STEPS: readonly ControlStep[] = [
     statements: () => [],
     columns: { table: TICKETS_TABLE, added: TICKET_COLUMNS_OF_VERSION_3 },
   },
+  { version: CONTROL_VERSION_WITH_LOOKUPS, statements: () => [] },
 ];
 
 export interface ControlLayout {
+  /** What the database is brought to. */
   readonly version: number;
+  /** The highest version that the library knows, where that is another one. */
+  readonly versionKnown?: number;
   readonly steps: readonly ControlStep[];
 }
 
-const CURRENT: ControlLayout = { version: CONTROL_VERSION, steps: CONTROL_STEPS };
 const meta = metaTable();
+
+/** The layout of a database that has to hold these tables. */
+function layoutOf(tables: readonly TableModel[]): ControlLayout {
+  return {
+    version: tables.some(({ name }) => name.startsWith(LOOKUP_TABLE_PREFIX))
+      ? CONTROL_VERSION_WITH_LOOKUPS
+      : CONTROL_VERSION,
+    versionKnown: CONTROL_VERSION_WITH_LOOKUPS,
+    steps: CONTROL_STEPS,
+  };
+}
+
+const knownTo = ({ version, versionKnown }: ControlLayout): number => versionKnown ?? version;
 
 /**
  * The version of the control tables in a database; undefined when there are none. CONTROL_VERSION_NEWER when a newer library laid them
@@ -65,7 +84,7 @@ const meta = metaTable();
  */
 export async function checkControlVersion(
   database: Database,
-  layout: ControlLayout = CURRENT,
+  layout: ControlLayout = layoutOf([]),
 ): Promise<number | undefined> {
   const store = new ControlStore(database, { operation: "checkControlVersion" });
   const { rows } = await store.read(
@@ -74,7 +93,7 @@ export async function checkControlVersion(
   );
   if (rows.length === 0) return undefined;
   const version = await readVersion(store, store);
-  if (version !== undefined && version > layout.version) throw newer(version, layout, store);
+  if (version !== undefined && version > knownTo(layout)) throw newer(version, layout, store);
   return version;
 }
 
@@ -85,14 +104,14 @@ export async function checkControlVersion(
 export async function upgradeControlTables(
   database: Database,
   tables: readonly TableModel[],
-  layout: ControlLayout = CURRENT,
+  layout: ControlLayout = layoutOf(tables),
 ): Promise<number | undefined> {
   const store = new ControlStore(database, { operation: "upgradeControlTables" });
   await createTolerantly(database, store.dialect.createTable(meta));
   return store.transaction(async (transaction) => {
     await lockMeta(transaction, store, LOCK_META, "", "alone");
     const found = await readVersion(store, transaction);
-    if (found !== undefined && found > layout.version) throw newer(found, layout, store);
+    if (found !== undefined && found > knownTo(layout)) throw newer(found, layout, store);
     const runDdl = (statements: readonly string[]) =>
       runStatements(store.capabilities.transactionalDdl ? transaction : database, statements);
     for (const step of found === undefined ? [] : stepsAfter(found, layout)) {
@@ -184,7 +203,7 @@ async function writeVersion(
 function newer(found: number, layout: ControlLayout, store: ControlStore): TesseraeError {
   return new TesseraeError(
     "CONTROL_VERSION_NEWER",
-    `The control tables of ${store.database.engine.address.display} have layout ${found}; this version of the library knows layouts up to ${layout.version}. Update the library in this application: other processes already run a newer one.`,
+    `The control tables of ${store.database.engine.address.display} have layout ${found}; this version of the library knows layouts up to ${knownTo(layout)}. Update the library in this application: other processes already run a newer one.`,
     { operation: "checkControlVersion" },
   );
 }

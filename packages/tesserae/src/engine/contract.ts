@@ -247,6 +247,19 @@ export interface EngineReplication {
   hasParted(position: string, primary: string): boolean;
 }
 
+/**
+ * How somebody who looks for a row waits for those who are about to write it: transactions that wrote it and have not ended. Where writers come one after the
+ * other, a write transaction has waited for all of them.
+ */
+export interface EngineClaims {
+  /** What a writer runs in its transaction, with a 64-bit number for what it writes; undefined where its rows' own locks tell. */
+  readonly holdSql: string | undefined;
+  /** What waits, in a transaction, for everybody who holds that number. */
+  readonly waitSql: string | undefined;
+  /** Behind a select of rows by a unique key: waits for whoever has written them, and sees what they leave. */
+  readonly waitSuffix: string;
+}
+
 /** The pure part of an engine: text, types and classification. No connection is needed for any of it. */
 export interface EngineDialect {
   readonly name: EngineName;
@@ -289,6 +302,7 @@ export interface EngineDialect {
    * that writers pass too, so that they cannot overtake for ever. Undefined where the engine's locks are a queue anyway.
    */
   gateSql(federation: FederationModel, keys: number): string | undefined;
+  readonly claims: EngineClaims;
   readonly transfer: EngineTransfer;
   /** Undefined where the engine has no replication. */
   readonly replication: EngineReplication | undefined;

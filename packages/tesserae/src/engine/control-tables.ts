@@ -15,7 +15,13 @@ import type { ColumnModel, FederationModel, IndexModel, TableModel } from "../sc
 /** The version of all control tables; raised with each change of their layout. */
 export const CONTROL_VERSION = 3;
 
+/** The version where main has lookups. A library that knows none would write rows without them, and must refuse; without lookups it does no harm. */
+export const CONTROL_VERSION_WITH_LOOKUPS = 4;
+
 export const META_TABLE = "tesserae_meta";
+
+/** The lookups' tables in main: this, and the names of table and column. */
+export const LOOKUP_TABLE_PREFIX = "tesserae_lookup";
 
 /** The row of main's `tesserae_meta` with the id of the installation. */
 export const INSTALLATION_META = "installation";
@@ -52,6 +58,7 @@ export function controlTable(
     uniques: [],
     indexes,
     foreignKeys: [],
+    lookups: [],
   });
 }
 

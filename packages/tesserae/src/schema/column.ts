@@ -80,7 +80,7 @@ export class Column<
     return new Column({ ...this.spec, default: { kind: "now" } });
   }
 
-  /** No two rows have the same value. On a federated table write `unique: [["user_id", "name"]]` instead: it must carry the key. */
+  /** No two rows have the same value, on a federated table among all keys (main reserves it); for unique within a key write `unique: [["user_id", "name"]]`. */
   unique(): Column<Value, Null, Optional, Generated> {
     return new Column({ ...this.spec, unique: true });
   }

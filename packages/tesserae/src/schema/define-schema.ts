@@ -4,6 +4,7 @@
  */
 import { TesseraeError } from "../base/errors.ts";
 import { Column, type IdSource } from "./column.ts";
+import { checkLookups } from "./lookup-rules.ts";
 import {
   type ColumnModel,
   DEFAULT_FEDERATION,
@@ -17,7 +18,7 @@ import {
 import type { KeyColumn, Tables } from "./row-types.ts";
 import { checkFederationKey, checkName, checkSchema, checkTable } from "./rules.ts";
 import { checkTableSequences } from "./sequence-rules.ts";
-import type { AnyColumn, TableDefinition } from "./table.ts";
+import type { AnyColumn, FederatedOptions, TableDefinition } from "./table.ts";
 
 /** A schema as `defineSchema` returns it: the model, and the definitions for the row types. */
 export interface Schema<
@@ -75,6 +76,7 @@ export function defineSchema(definition: {
       foreignKeys: readForeignKeys(table, definition.tables[name] as TableDefinition, unordered),
     });
     checkTable(complete, federations);
+    checkLookups(complete);
     tables.set(name, complete);
   }
   const model: SchemaModel = Object.freeze({ federations, tables: inReferenceOrder(tables) });
@@ -93,6 +95,7 @@ const TABLE_OPTIONS: ReadonlySet<string> = new Set([
   "unique",
   "foreignKeys",
   "federation",
+  "lookup",
 ]);
 
 /** What TypeScript refuses, for callers without it: a misspelt option would otherwise be ignored. */
@@ -167,9 +170,14 @@ function readTable(name: string, table: TableDefinition): TableModel {
   const keyColumn = table.kind === "federated" ? table.on : undefined;
   const primaryKey =
     table.options.primaryKey ?? (keyColumn === undefined || keyColumn === "id" ? ["id"] : [keyColumn, "id"]);
-  const uniqueColumns = Object.entries<AnyColumn>(table.columns).flatMap(([columnName, column]) =>
-    column.spec.unique ? [[columnName]] : [],
-  );
+  const unique = Object.entries<AnyColumn>(table.columns)
+    .filter(([, column]) => column.spec.unique)
+    .map(([columnName]) => columnName);
+  // On a federated table a shard keeps the value unique within the key, and main among the keys.
+  const acrossKeys = keyColumn === undefined ? [] : unique.filter((columnName) => columnName !== keyColumn);
+  const uniqueColumns = unique
+    .map((columnName) => (acrossKeys.includes(columnName) ? [keyColumn as string, columnName] : [columnName]))
+    .filter((list) => keyColumn === undefined || list.join() !== primaryKey.join());
   return Object.freeze({
     name,
     kind: table.kind,
@@ -181,6 +189,9 @@ function readTable(name: string, table: TableDefinition): TableModel {
     uniques: [...uniqueColumns, ...(table.options.unique ?? [])].map((list) => readIndex(name, list, "key")),
     indexes: (table.options.indexes ?? []).map((list) => readIndex(name, list, "idx")),
     foreignKeys: [],
+    lookups: Object.freeze([
+      ...new Set([...((table.options as FederatedOptions).lookup ?? []), ...acrossKeys]),
+    ]),
   });
 }
 

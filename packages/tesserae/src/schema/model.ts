@@ -54,6 +54,8 @@ export interface TableModel {
   readonly uniques: readonly IndexModel[];
   readonly indexes: readonly IndexModel[];
   readonly foreignKeys: readonly ForeignKeyModel[];
+  /** Columns whose values main knows the keys of: no value is in two keys' rows. Of federated tables alone. */
+  readonly lookups: readonly string[];
 }
 
 export interface FederationModel {

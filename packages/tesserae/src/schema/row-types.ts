@@ -50,6 +50,16 @@ export type ShardDatabase<T extends Tables, Federation extends string> = {
       : never;
 };
 
+/** The tables that can have lookups. */
+export type FederatedTables<T extends Tables> = {
+  [N in keyof T & string]: T[N] extends FederatedTable ? N : never;
+}[keyof T & string];
+
+/** A row of a table as a select gives it. */
+export type RowOf<T extends Tables, N extends keyof T> = {
+  [K in keyof ColumnsOf<T[N]>]: ValueOf<ColumnsOf<T[N]>[K]>;
+};
+
 /** A federation's key as JavaScript value. */
 export type KeyOf<C> = C extends Column<infer V, false, boolean, boolean> ? Extract<V, KeyValue> : never;
 

@@ -231,7 +231,7 @@ function checkKeyInUniques(table: TableModel): void {
     throw new TesseraeError(
       "SCHEMA_KEY_NOT_IN_UNIQUE",
       `The unique key (${columns.join(", ")}) of federated table "${table.name}" leaves out "${key}": one shard cannot see another's rows. ` +
-        `Write unique: [[${[key, ...columns].map((name) => `"${name}"`).join(", ")}]] for unique within a key, or keep the value in a global table.`,
+        `Write unique: [[${[key, ...columns].map((name) => `"${name}"`).join(", ")}]] for unique within a key; for one column that is unique among all keys, .unique() on the column itself.`,
       { table: table.name, column: columns[0] },
     );
   }

@@ -24,6 +24,8 @@ export interface TableOptions<Name extends string = string> {
 
 export interface FederatedOptions<Name extends string = string, Federation extends string = string>
   extends TableOptions<Name> {
+  /** Columns by which `fed.find` finds a row without its key: main keeps the key of each value. Each must be unique within a key. */
+  readonly lookup?: readonly Name[];
   /** Which federation, where the schema defines several. */
   readonly federation?: Federation;
 }

@@ -3,6 +3,7 @@ import type { RootOperationNode } from "kysely";
 import { type ErrorPlace, TesseraeError } from "../base/errors.ts";
 import type { SchemaModel } from "../schema/model.ts";
 import type { SessionBinding } from "./binding.ts";
+import type { KeyLookups } from "./claims.ts";
 import type { DialectKit } from "./dialect-kit.ts";
 import type { KeyRoutes } from "./key-routes.ts";
 import { isReadOnly, isReadOnlyRaw } from "./read-only.ts";
@@ -106,6 +107,10 @@ abstract class KeyBinding implements SessionBinding {
   beginWait(signal?: AbortSignal): WriteWait {
     return this.#routes.beginWait(signal);
   }
+
+  get lookups(): KeyLookups | undefined {
+    return this.#routes.lookups;
+  }
 }
 
 /** One key: every statement sees and touches only its rows, wherever they live. */
@@ -141,6 +146,7 @@ export class UnfilteredBinding extends KeyBinding {
   /** A raw statement that begins as a read may be a write all the same: on a replica it runs in a transaction that is read only. */
   check(node: RootOperationNode): RootOperationNode {
     if (this.#readOnly && !isReadOnlyRaw(node)) refuseWrite(node, this.place, "fed.at(key).unfiltered()");
+    if (!isReadOnly(node)) this.lookups?.refuseUnfiltered(node);
     return node;
   }
 }

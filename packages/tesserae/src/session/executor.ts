@@ -20,7 +20,7 @@ import type { SessionBinding } from "./binding.ts";
 import { inConnectionContext, joinTransaction, openTransaction } from "./open-transaction.ts";
 import { RoutedConnection } from "./routed-connection.ts";
 import { RoutedQuery } from "./routed-query.ts";
-import { type Bound, READS_MAX, runRouted } from "./run-routed.ts";
+import { type Bound, boundFor, READS_MAX, runRouted } from "./run-routed.ts";
 import type { RoutedTarget, Target } from "./target.ts";
 
 type QueryOptions = Parameters<DefaultQueryExecutor["executeQuery"]>[1];
@@ -188,8 +188,7 @@ export class RoutedExecutor extends DefaultQueryExecutor {
 
   #run(query: RoutedQuery, first: RoutedTarget, signal?: AbortSignal): Promise<QueryResult<never>> {
     const bind = (target: Target): Bound => {
-      const { sql, parameters, plan } = query.plannedFor(target.kit);
-      return { statement: plan.statement(sql, parameters), plan };
+      return boundFor(this.#binding, query.plannedFor(target.kit));
     };
     return runRouted(this.#binding, first, bind, signal);
   }

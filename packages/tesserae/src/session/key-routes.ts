@@ -1,8 +1,10 @@
 /** The way of one key: through the directory to a shard's target. Made anew for each session, so it holds nothing but references. */
 import { type ErrorPlace, TesseraeError } from "../base/errors.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
+import type { KeyLookups } from "./claims.ts";
 import type { DialectKit } from "./dialect-kit.ts";
 import type { Consistency, Following } from "./following.ts";
+import type { LookupWriter } from "./lookup-writer.ts";
 import { takesWrites } from "./residence-reader.ts";
 import type { RouteAnswer, RoutedTarget, Target } from "./target.ts";
 import type { StatementRunner, Way } from "./way.ts";
@@ -32,6 +34,8 @@ export interface FederationRoutes {
   /** The engine to compile for while a key's shard is unknown. */
   readonly kit: DialectKit;
   readonly following: Following;
+  /** Undefined where no table of the federation has a lookup. */
+  readonly lookups?: LookupWriter | undefined;
 }
 
 export class KeyRoutes implements Way {
@@ -105,6 +109,16 @@ export class KeyRoutes implements Way {
 
   async hasArrived(_routed: RoutedTarget, _runner: StatementRunner): Promise<boolean> {
     return true;
+  }
+
+  get lookups(): KeyLookups | undefined {
+    const { lookups: writer } = this.#shared;
+    if (writer === undefined) return undefined;
+    return {
+      claimsOf: (node, resolve) => writer.claimsOf(node, this, resolve),
+      claim: (all, asker) => writer.claim(all, asker),
+      refuseUnfiltered: (node) => writer.refuseUnfiltered(node),
+    };
   }
 
   beginWait(signal?: AbortSignal): WriteWait {

@@ -178,7 +178,7 @@ export class PreparedQuery<P extends PreparedParameters, O> {
   }
 
   #bind(target: Target, key: KeyValue, values: Record<string, unknown> | undefined, way: KeyRoutes): Bound {
-    const { sql, slots, plan } = this.#for(target.kit);
+    const { sql, slots, plan, query } = this.#for(target.kit);
     const parameters = new Array<unknown>(slots.length);
     for (let i = 0; i < slots.length; i++) {
       const slot = slots[i] as Slot;
@@ -187,7 +187,11 @@ export class PreparedQuery<P extends PreparedParameters, O> {
       else parameters[i] = encodeParameter(slot, values?.[slot.name], way);
     }
     const { readOnly, mayWrite } = plan;
-    return { statement: { sql, parameters, readOnly, mayWrite }, plan };
+    const statement = { sql, parameters, readOnly, mayWrite };
+    if (!plan.writesLookups) return { statement, plan };
+    const resolve = (value: unknown) =>
+      value instanceof ParameterPlaceholder ? values?.[value.name] : value;
+    return { statement, plan, claims: way.lookups?.claimsOf(query, resolve) };
   }
 
   #for(kit: DialectKit): Compiled {

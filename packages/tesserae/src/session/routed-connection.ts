@@ -1,11 +1,13 @@
 /** A pooled connection as Kysely's, and Kysely's driver over it: transactions and savepoints go to the engine's own calls. */
 import type { CompiledQuery, DatabaseConnection, Driver, QueryResult, TransactionSettings } from "kysely";
 import { TesseraeError } from "../base/errors.ts";
-import type { Connection } from "../engine/contract.ts";
+import type { Connection, EngineResult, Statement } from "../engine/contract.ts";
 import { toEngineError } from "../engine/engine-error.ts";
+import type { Claims } from "./claims.ts";
 import type { Planned } from "./dialect-kit.ts";
+import { runClaiming, wroteRows } from "./lookup-writer.ts";
 import { RoutedQuery } from "./routed-query.ts";
-import { asksAfterwards, type Bound, staleRead } from "./run-routed.ts";
+import { asksAfterwards, type Bound, boundFor, staleRead } from "./run-routed.ts";
 import { toQueryResult } from "./statement-plan.ts";
 import type { RoutedTarget, Target } from "./target.ts";
 import type { Way } from "./way.ts";
@@ -27,6 +29,9 @@ export class RoutedConnection implements DatabaseConnection {
   #atCommit: Map<string | undefined, Traveller> | undefined;
   /** Keys, each at an epoch, whose rows are known to be here: where this is a replica. */
   readonly #admitted = new Set<string>();
+  /** What the transaction wrote to columns with a lookup. */
+  #claims: Claims[] = [];
+  #savepoints: { readonly name: string; readonly claims: number }[] = [];
   /** Errors raised here, before any commit, because a key had moved or was about to. */
   #overtaken: Set<unknown> | undefined;
 
@@ -51,15 +56,17 @@ export class RoutedConnection implements DatabaseConnection {
   }
 
   executeFor<R>(traveller: Traveller, compiled: CompiledQuery): Promise<QueryResult<R>> {
-    const { plan, sql, parameters } = this.#planned(compiled);
-    return this.runBound(traveller, { statement: plan.statement(sql, parameters), plan });
+    return this.runBound(traveller, boundFor(traveller.way, this.#planned(compiled)));
   }
 
   /** Runs a statement that was bound already: a prepared query inside an open transaction. */
-  async runBound(traveller: Traveller, { statement, plan }: Bound): Promise<QueryResult<never>> {
+  async runBound(traveller: Traveller, { statement, plan, claims }: Bound): Promise<QueryResult<never>> {
     let result: QueryResult<never>;
     try {
-      result = toQueryResult(await this.connection.run(statement), plan);
+      const raw = await (claims === undefined
+        ? this.connection.run(statement)
+        : this.#runClaiming(traveller, statement, claims));
+      result = toQueryResult(raw, plan);
     } catch (error) {
       throw this.#failed(error, statement.sql);
     }
@@ -70,10 +77,40 @@ export class RoutedConnection implements DatabaseConnection {
     return result;
   }
 
+  /** Main has to know what a transaction wrote before it commits, and a statement outside of any has one of its own. */
+  async #runClaiming({ way }: Traveller, statement: Statement, claims: Claims): Promise<EngineResult> {
+    if (!this.inTransaction)
+      return runClaiming(this.connection, statement, async () => way.lookups?.claim([claims], this));
+    const result = await this.connection.run(statement);
+    if (wroteRows(result)) this.#claims.push(claims);
+    return result;
+  }
+
+  /** Claims what the transaction wrote and did not take back. Last before its commit, when all its rows are there. */
+  async claim(): Promise<void> {
+    if (this.#claims.length > 0) await this.opener.way.lookups?.claim(this.#claims, this);
+    this.#claims = [];
+  }
+
+  savepoint(name: string): void {
+    this.#savepoints.push({ name, claims: this.#claims.length });
+  }
+
+  /** What was written since is not there. The savepoint stays. */
+  rolledBackTo(name: string): void {
+    const at = this.#savepoints.findLastIndex((savepoint) => savepoint.name === name);
+    const savepoint = this.#savepoints[at];
+    if (savepoint === undefined) return;
+    this.#savepoints.length = at + 1;
+    this.#claims.length = savepoint.claims;
+  }
+
   /** A transaction begins: what an earlier one on this connection noted is over. */
   begun(): void {
     this.inTransaction = true;
     this.#atCommit = undefined;
+    this.#claims = [];
+    this.#savepoints = [];
     // It may be on another server than the one before.
     this.#admitted.clear();
     this.#admitted.add(keyAt(this.opener));
@@ -123,7 +160,15 @@ export class RoutedConnection implements DatabaseConnection {
    * that were handed out cannot be taken back. READ_STALE comes before the first row or not at all.
    */
   async *streamQuery<R>(compiled: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
-    const { plan, sql, parameters } = this.#planned(compiled);
+    const planned = this.#planned(compiled);
+    const { plan, sql, parameters } = planned;
+    if (plan.writesLookups) {
+      // Main has to know the values before any row is handed out.
+      const { rows } = await this.runBound(this.opener, boundFor(this.opener.way, planned));
+      for (let start = 0; start < rows.length; start += chunkSize)
+        yield { rows: rows.slice(start, start + chunkSize) as R[] };
+      return;
+    }
     const inSnapshot = this.opener.way.strict && !this.inTransaction;
     try {
       if (inSnapshot) {
@@ -204,6 +249,7 @@ export class RoutedDriver implements Driver {
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
     const routed = connection as RoutedConnection;
+    await routed.claim();
     if (routed.asksAtCommit) await routed.refuseMoved();
     await routed.step("commit", () => routed.connection.commit());
     routed.inTransaction = false;
@@ -215,14 +261,16 @@ export class RoutedDriver implements Driver {
     await routed.rollBack();
   }
 
-  savepoint(connection: DatabaseConnection, name: string): Promise<void> {
+  async savepoint(connection: DatabaseConnection, name: string): Promise<void> {
     const routed = connection as RoutedConnection;
-    return routed.step("savepoint", () => routed.connection.savepoint(name));
+    await routed.step("savepoint", () => routed.connection.savepoint(name));
+    routed.savepoint(name);
   }
 
-  rollbackToSavepoint(connection: DatabaseConnection, name: string): Promise<void> {
+  async rollbackToSavepoint(connection: DatabaseConnection, name: string): Promise<void> {
     const routed = connection as RoutedConnection;
-    return routed.step("rollback to savepoint", () => routed.connection.rollbackToSavepoint(name));
+    await routed.step("rollback to savepoint", () => routed.connection.rollbackToSavepoint(name));
+    routed.rolledBackTo(name);
   }
 
   releaseSavepoint(connection: DatabaseConnection, name: string): Promise<void> {

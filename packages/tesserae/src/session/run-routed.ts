@@ -2,11 +2,14 @@
  * Runs one statement where its key lives, following the key when it moves: a write that the guard refused waits and goes to the shard that
  * takes it, a read whose lease ended while it ran is made again.
  */
-import type { QueryResult } from "kysely";
+import type { QueryResult, RootOperationNode } from "kysely";
 import { TesseraeError } from "../base/errors.ts";
 import { untilAborted } from "../base/until-aborted.ts";
 import type { EngineResult, Statement } from "../engine/contract.ts";
 import { toEngineError } from "../engine/engine-error.ts";
+import type { Claims } from "./claims.ts";
+import type { Planned } from "./dialect-kit.ts";
+import { runClaiming } from "./lookup-writer.ts";
 import { type StatementPlan, toQueryResult } from "./statement-plan.ts";
 import type { RoutedTarget, Target } from "./target.ts";
 import type { Way } from "./way.ts";
@@ -18,6 +21,23 @@ export const READS_MAX = 10;
 export interface Bound {
   readonly statement: Statement;
   readonly plan: StatementPlan;
+  /** What it writes to columns with a lookup. */
+  readonly claims?: Claims | undefined;
+}
+
+/** A session's statement, ready to run. */
+export function boundFor(way: Way, { query, sql, parameters, plan }: Planned): Bound {
+  const statement = plan.statement(sql, parameters);
+  return plan.writesLookups ? { statement, plan, claims: claimsOf(way, query) } : { statement, plan };
+}
+
+function claimsOf({ lookups, place }: Way, query: RootOperationNode): Claims | undefined {
+  if (lookups !== undefined) return lookups.claimsOf(query);
+  throw new TesseraeError(
+    "LOOKUP_VALUE_UNKNOWN",
+    "The statement writes a column that has a lookup, and this session does not say for which key. Write it with fed.at(key).",
+    place,
+  );
 }
 
 export async function runRouted(
@@ -31,13 +51,15 @@ export async function runRouted(
   try {
     for (let reads = 1; ; ) {
       const { target } = routed;
-      const { statement, plan } = bind(target);
+      const { statement, plan, claims } = bind(target);
       let result: QueryResult<never>;
       try {
         const raw =
-          signal === undefined
-            ? await target.database.run(statement)
-            : await runUntilAborted(target, statement, signal);
+          claims !== undefined
+            ? await runAndClaim(way, target, statement, claims, signal)
+            : signal === undefined
+              ? await target.database.run(statement)
+              : await runUntilAborted(target, statement, signal);
         result = toQueryResult(raw, plan);
       } catch (error) {
         if (signal?.aborted && error === signal.reason) throw error;
@@ -111,5 +133,22 @@ async function runUntilAborted(
       if (lost > 0 || signal.aborted || statement.readOnly !== true) throw error;
       if (target.kit.dialect.classify(error).code !== "CONNECTION_LOST") throw error;
     }
+  }
+}
+
+/** A write whose values main has to know: in a transaction of its own. Once it runs, the signal stops it no more. */
+async function runAndClaim(
+  { lookups }: Way,
+  target: Target,
+  statement: Statement,
+  claims: Claims,
+  signal: AbortSignal | undefined,
+): Promise<EngineResult> {
+  const connection = await target.database.acquire({ signal });
+  try {
+    const claim = async () => lookups?.claim([claims], { target, connection });
+    return await runClaiming(connection, statement, claim);
+  } finally {
+    connection.release();
   }
 }

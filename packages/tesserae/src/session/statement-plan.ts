@@ -11,6 +11,8 @@ import type { SchemaModel } from "../schema/model.ts";
 import { deriveTypes, type StatementTypes } from "./column-types.ts";
 import { SUM_OF_INTEGERS } from "./expression-types.ts";
 import { mayWrite } from "./function-calls.ts";
+import { writesLookups } from "./lookup-claims.ts";
+import { refuseLookupText } from "./lookup-raw.ts";
 import { parameterColumns, rawParameterTypes } from "./raw-statement.ts";
 import { isReadOnly, type Unguarded, whenUnguarded } from "./read-only.ts";
 
@@ -23,6 +25,8 @@ export class StatementPlan {
   readonly unguarded: Unguarded;
   /** How many rows the statement writes, where the engine's own count says something else. */
   readonly rowsWritten: bigint | undefined;
+  /** It may write a column that has a lookup. */
+  readonly writesLookups: boolean;
   readonly #dialect: EngineDialect;
   readonly #schema: SchemaModel;
   readonly #encoders: readonly (Codec | undefined)[];
@@ -35,7 +39,7 @@ export class StatementPlan {
     dialect: EngineDialect,
     schema: SchemaModel,
     types: StatementTypes,
-    effect: Pick<StatementPlan, "readOnly" | "mayWrite" | "unguarded" | "rowsWritten">,
+    effect: Pick<StatementPlan, "readOnly" | "mayWrite" | "unguarded" | "rowsWritten" | "writesLookups">,
   ) {
     this.#dialect = dialect;
     this.#schema = schema;
@@ -43,6 +47,7 @@ export class StatementPlan {
     this.mayWrite = effect.mayWrite;
     this.unguarded = effect.unguarded;
     this.rowsWritten = effect.rowsWritten;
+    this.writesLookups = effect.writesLookups;
     this.#parameterTypes = types.parameters;
     this.#encoders = types.parameters.map((type) => (type === undefined ? undefined : dialect.codec(type)));
     this.#columnCodecs = new Map(
@@ -178,6 +183,7 @@ export class StatementPlans {
     const key = kind === "" ? compiled.sql : `${kind}\n${compiled.sql}`;
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
+    if (query.kind === "RawNode") refuseLookupText(compiled.sql, this.#schema);
     const types = deriveTypes(query, this.#schema, this.#dialect);
     const readOnly = isReadOnly(query);
     const plan = new StatementPlan(
@@ -189,6 +195,7 @@ export class StatementPlans {
         mayWrite: !readOnly || mayWrite(compiled.sql, this.#dialect.name),
         unguarded: whenUnguarded(query),
         rowsWritten,
+        writesLookups: writesLookups(query, this.#schema),
       },
     );
     this.#plans.set(key, plan);

@@ -1,6 +1,7 @@
 /** The way of a statement: where it goes, and what tells that it went to the right place. A key has one, and main. */
 import type { ErrorPlace } from "../base/errors.ts";
 import type { EngineResult, Statement } from "../engine/contract.ts";
+import type { KeyLookups } from "./claims.ts";
 import type { RoutedTarget } from "./target.ts";
 import type { WriteWait } from "./write-wait.ts";
 
@@ -11,6 +12,8 @@ export interface StatementRunner {
 
 export interface Way {
   readonly place: ErrorPlace;
+  /** What claims the values of columns with a lookup. Missing for main, where no table of the federation has any, and for who may not write them. */
+  readonly lookups?: KeyLookups | undefined;
   /** True where each read asks the shard whether the key still lives there; false where the route's lease is enough. */
   readonly strict: boolean;
   /** At once where the route is known, else a promise. */

@@ -34,6 +34,8 @@ export const mysqlDialect: EngineDialect = Object.freeze({
   mayUncheckReferences: async () => true,
   // InnoDB's locks are a queue: who comes later waits behind who waits already.
   gateSql: () => undefined,
+  // A locking read of a unique key waits for the transaction that inserted or deleted it.
+  claims: { holdSql: undefined, waitSql: undefined, waitSuffix: " lock in share mode" },
   transfer: mysqlTransfer,
   replication: mysqlReplication,
   dropTable: dropMysqlTable,

@@ -34,6 +34,12 @@ export const postgresDialect: EngineDialect = Object.freeze({
   deferReferences: { open: ["set constraints all deferred"], close: [] },
   mayUncheckReferences,
   gateSql: (federation: FederationModel, keys: number) => numberPlaceholders(gateSql(federation, keys)),
+  // No read waits for a row that is not committed. These locks end with the transaction, so that they work behind a pooler, too.
+  claims: {
+    holdSql: "select pg_catalog.pg_advisory_xact_lock_shared($1)",
+    waitSql: "select pg_catalog.pg_advisory_xact_lock($1)",
+    waitSuffix: "",
+  },
   transfer: postgresTransfer,
   replication: postgresReplication,
   dropTable: (name: string) => dropPostgresTable(name, guardFunctionNames(name)),

@@ -26,6 +26,7 @@ export const sqliteDialect: EngineDialect = Object.freeze({
   mayUncheckReferences: async () => true,
   // Writers come one after the other.
   gateSql: () => undefined,
+  claims: { holdSql: undefined, waitSql: undefined, waitSuffix: "" },
   transfer: sqliteTransfer,
   // A file has no replicas of its own.
   replication: undefined,

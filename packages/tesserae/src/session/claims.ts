@@ -1,0 +1,30 @@
+/** What a key's transaction has to claim in main before it commits, where its statements write columns that have a lookup. */
+import type { RootOperationNode } from "kysely";
+import type { ErrorPlace } from "../base/errors.ts";
+import type { Connection } from "../engine/contract.ts";
+import type { KeyValue } from "../schema/logical-type.ts";
+import type { WrittenValue } from "./lookup-claims.ts";
+import type { Target } from "./target.ts";
+
+/** Values that a statement of one key wrote. */
+export interface Claims {
+  readonly key: KeyValue;
+  readonly place: ErrorPlace;
+  readonly values: readonly WrittenValue[];
+}
+
+/** The transaction that asks: on an engine with one writer nobody else writes on its database while it is open. */
+export interface Asker {
+  readonly target: Target;
+  readonly connection: Connection;
+}
+
+/** A key's claims in main. */
+export interface KeyLookups {
+  /** What a statement of the key's writes; undefined where that is nothing. */
+  claimsOf(node: RootOperationNode, resolve?: (value: unknown) => unknown): Claims | undefined;
+  /** Claims what the open transaction wrote, last before its commit. */
+  claim(all: readonly Claims[], asker: Asker): Promise<void>;
+  /** Raises the refusal of a statement that no key's session would send. */
+  refuseUnfiltered(node: RootOperationNode): void;
+}

@@ -1,0 +1,196 @@
+/** Rows that are found without their key, and values that no two keys may have. */
+import { forEachEngine } from "@tesserae/test-support";
+import { sql } from "kysely";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { bigint, text } from "../../src/index.ts";
+import { type LookupSite, openLookupSite } from "./lookup-site.ts";
+
+forEachEngine((engine) => {
+  describe.each([
+    ["poor man's", 0],
+    ["two shards", 2],
+  ])(`lookups on ${engine.name}, %s`, (_, shards) => {
+    let site: LookupSite;
+
+    beforeAll(async () => {
+      site = await openLookupSite(engine, shards);
+    });
+
+    afterAll(async () => {
+      await site?.[Symbol.asyncDispose]();
+    });
+
+    const person = (key: bigint, id: bigint, email: string | null) =>
+      site.fed.at(key).insertInto("people").values({ id, email }).execute();
+
+    it("finds a row by its id or a unique column, typed, and undefined for none", async () => {
+      const { fed } = site;
+      await fed
+        .at(1n)
+        .insertInto("dots")
+        .values([
+          { id: 11n, label: "a" },
+          { id: 12n, label: "b" },
+        ])
+        .execute();
+      const dot = await fed.find("dots", 12n);
+      expect(dot).toEqual({ id: 12n, user_id: 1n, label: "b" });
+      expect(dot?.label?.length).toBe(1);
+      expect(await fed.find("dots", 13n)).toBeUndefined();
+      await person(2n, 1n, "ada@example.org");
+      expect(await fed.find("people", { email: "ada@example.org" })).toMatchObject({
+        user_id: 2n,
+        visits: 0,
+      });
+      await expect(fed.find("people", 1n)).rejects.toMatchObject({ code: "LOOKUP_UNKNOWN" });
+      await expect(fed.find("notes", 1n)).rejects.toMatchObject({ code: "LOOKUP_UNKNOWN" });
+    });
+
+    it("refuses a value that another key has, by the caller's key alone", async () => {
+      await person(1n, 20n, "taken@example.org");
+      const refused = person(2n, 20n, "taken@example.org");
+      await expect(refused).rejects.toMatchObject({
+        code: "CONSTRAINT_UNIQUE",
+        table: "people",
+        column: "email",
+        key: "2",
+      });
+      await expect(refused).rejects.not.toThrow(/\b1\b/);
+      expect(await site.fed.at(2n).selectFrom("people").where("id", "=", 20n).selectAll().execute()).toEqual(
+        [],
+      );
+      // The same within the key is the shard's own to refuse.
+      await expect(person(1n, 21n, "taken@example.org")).rejects.toMatchObject({ code: "CONSTRAINT_UNIQUE" });
+      await expect(person(3n, 21n, "taken@example.org")).rejects.toMatchObject({ code: "CONSTRAINT_UNIQUE" });
+      await expect(
+        site.fed.at(2n).insertInto("dots").values({ id: 11n, label: "natural id, twice" }).execute(),
+      ).rejects.toMatchObject({ code: "CONSTRAINT_UNIQUE", table: "dots", column: "id" });
+    });
+
+    it("lets a value go with its row, and with its key", async () => {
+      const { fed } = site;
+      await person(1n, 30n, "free@example.org");
+      await fed.at(1n).deleteFrom("people").where("id", "=", 30n).execute();
+      expect(await fed.find("people", { email: "free@example.org" })).toBeUndefined();
+      await person(2n, 30n, "free@example.org");
+      await fed
+        .at(2n)
+        .updateTable("people")
+        .set({ email: "other@example.org" })
+        .where("id", "=", 30n)
+        .execute();
+      await person(3n, 30n, "free@example.org");
+      await expect(person(1n, 31n, "other@example.org")).rejects.toMatchObject({ code: "CONSTRAINT_UNIQUE" });
+      await fed.tenants.add(77n);
+      await person(77n, 1n, "gone@example.org");
+      await fed.tenants.remove(77n, { rows: "delete" });
+      expect(await fed.find("people", { email: "gone@example.org" })).toBeUndefined();
+      await person(1n, 32n, "gone@example.org");
+      expect(await fed.find("people", { email: "gone@example.org" })).toMatchObject({ user_id: 1n });
+    });
+
+    it("claims in transactions what they commit, and nothing else", async () => {
+      const { fed } = site;
+      await expect(
+        fed
+          .at(1n)
+          .transaction()
+          .execute(async (tx) => {
+            await tx.insertInto("people").values({ id: 40n, email: "back@example.org" }).execute();
+            throw new Error("rolled back");
+          }),
+      ).rejects.toThrow("rolled back");
+      expect(await fed.lookups.keyOf("people", { email: "back@example.org" })).toBeUndefined();
+      await person(2n, 40n, "back@example.org");
+      const transaction = await fed.at(1n).startTransaction().execute();
+      await transaction.insertInto("people").values({ id: 41n, email: "kept@example.org" }).execute();
+      const saved = await transaction.savepoint("before").execute();
+      await saved.insertInto("people").values({ id: 42n, email: "back@example.org" }).execute();
+      await saved.rollbackToSavepoint("before").execute();
+      await transaction.commit().execute();
+      expect(await fed.find("people", { email: "kept@example.org" })).toMatchObject({ user_id: 1n });
+      await expect(
+        fed
+          .at(3n)
+          .transaction()
+          .execute(async (tx) => {
+            await tx.insertInto("notes").values({ id: 1n, body: "with it" }).execute();
+            await tx.insertInto("people").values({ id: 43n, email: "kept@example.org" }).execute();
+          }),
+      ).rejects.toMatchObject({ code: "CONSTRAINT_UNIQUE", key: "3" });
+      expect(await fed.at(3n).selectFrom("notes").selectAll().execute()).toEqual([]);
+    });
+
+    it("claims what prepared queries, upserts, streams and pinned connections write", async () => {
+      const { fed } = site;
+      const add = fed.prepare({ id: bigint(), email: text(64) }, (db, p) =>
+        db.insertInto("people").values({ id: p.id, email: p.email }),
+      );
+      await add.at(1n, { id: 50n, email: "prepared@example.org" });
+      await expect(add.at(2n, { id: 50n, email: "prepared@example.org" })).rejects.toMatchObject({
+        code: "CONSTRAINT_UNIQUE",
+      });
+      const upsert = (key: bigint, email: string) =>
+        fed
+          .at(key)
+          .insertInto("dots")
+          .values({ id: 51n, label: email })
+          .onConflict((oc) => oc.column("id").doUpdateSet((eb) => ({ label: eb.ref("excluded.label") })))
+          .execute();
+      await upsert(2n, "first");
+      await upsert(2n, "second");
+      expect(await fed.find("dots", 51n)).toMatchObject({ label: "second", user_id: 2n });
+      await expect(upsert(1n, "third")).rejects.toMatchObject({ code: "CONSTRAINT_UNIQUE" });
+      const streamed = fed.at(4n).insertInto("people").values({ id: 52n, email: "streamed@example.org" });
+      for await (const row of streamed.returning("id").stream()) expect(row.id).toBe(52n);
+      await fed
+        .at(4n)
+        .connection()
+        .execute(async (db) => {
+          await db.insertInto("people").values({ id: 53n, email: "pinned@example.org" }).execute();
+        });
+      for (const email of ["streamed@example.org", "pinned@example.org"]) {
+        expect(await fed.find("people", { email })).toMatchObject({ user_id: 4n });
+        await expect(person(1n, 54n, email)).rejects.toMatchObject({ code: "CONSTRAINT_UNIQUE" });
+      }
+    });
+
+    it("refuses what it cannot see, and leaves alone what is no lookup's", async () => {
+      const { fed } = site;
+      const unknown = { code: "LOOKUP_VALUE_UNKNOWN", table: "people" };
+      await expect(
+        fed.at(1n).updateTable("people").set({ email: sql<string>`lower('A')` }).execute(),
+      ).rejects.toMatchObject(unknown);
+      await expect(
+        fed
+          .at(1n)
+          .insertInto("people")
+          .columns(["id", "email"])
+          .expression((eb) => eb.selectFrom("people").select([sql<bigint>`id + 100`.as("id"), "email"]))
+          .execute(),
+      ).rejects.toMatchObject(unknown);
+      const open = fed.at(1n).unfiltered();
+      await expect(
+        sql`insert into people (user_id, id, email) values (1, 900, 'raw')`.execute(open),
+      ).rejects.toMatchObject(unknown);
+      await expect(sql`update people set email = 'raw' where id = 1`.execute(open)).rejects.toMatchObject(
+        unknown,
+      );
+      await expect(
+        open.insertInto("people").values({ user_id: 1n, id: 901n, email: "built" }).execute(),
+      ).rejects.toMatchObject(unknown);
+      await sql`update people set visits = visits + 1 where email = 'nobody'`.execute(open);
+      await fed
+        .at(1n)
+        .updateTable("people")
+        .set((eb) => ({ visits: eb("visits", "+", 1) }))
+        .execute();
+      await fed
+        .at(1n)
+        .insertInto("people")
+        .values([{ id: 60n, email: null }, { id: 61n }])
+        .execute();
+      await fed.at(2n).insertInto("people").values({ id: 60n, email: null }).execute();
+    });
+  });
+});
