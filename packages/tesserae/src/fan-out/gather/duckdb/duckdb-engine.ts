@@ -49,6 +49,8 @@ export async function openDuckDb(
     instance = await duckdb.DuckDBInstance.create(":memory:", settings(limits, folder));
     const connection = await instance.connect();
     await connection.run("set TimeZone = 'UTC'");
+    // Given with the others it is shown, and not heeded.
+    await connection.run(`set max_temp_directory_size = '${limits.spillLimitBytes}B'`);
     await connection.run("set lock_configuration = true");
     return new DuckDbEngine(duckdb, instance, connection, folder, signal);
   } catch (error) {
@@ -63,7 +65,6 @@ function settings(limits: DuckDbLimits, folder: string): Record<string, string> 
     threads: `${limits.threads}`,
     memory_limit: `${limits.memoryLimitBytes}B`,
     temp_directory: folder,
-    max_temp_directory_size: `${limits.spillLimitBytes}B`,
     enable_external_access: "false",
     autoinstall_known_extensions: "false",
     autoload_known_extensions: "false",
@@ -133,12 +134,12 @@ class DuckDbEngine implements AnalyticalEngine {
     }
   }
 
-  /** A column's type may depend on a parameter that is not bound yet: the answer tells then. */
+  /** The type of a column that depends on a parameter is not known before that is bound: the answer tells then. */
   #refuseStrangeTypes(statement: DuckDBPreparedStatement): void {
+    const { INVALID, ANY } = this.#duckdb.DuckDBTypeId;
     for (let index = 0; index < statement.columnCount; index++) {
-      const type = statement.columnType(index);
-      const { INVALID, ANY } = this.#duckdb.DuckDBTypeId;
-      if (![INVALID, ANY].includes(type.typeId)) readerOf(this.#duckdb, type, statement.columnName(index));
+      const known = ![INVALID, ANY].includes(statement.columnTypeId(index));
+      if (known) readerOf(this.#duckdb, statement.columnType(index), statement.columnName(index));
     }
   }
 

@@ -5,6 +5,7 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import { TesseraeError } from "../../../base/errors.ts";
+import type { Codec } from "../../../engine/contract.ts";
 import { sqliteCodec } from "../../../engine/sqlite/codecs.ts";
 import { isRead } from "../../../engine/sqlite/statement-kind.ts";
 import { describeType, type LogicalType } from "../../../schema/logical-type.ts";
@@ -71,8 +72,9 @@ class SqliteGatherEngine implements AnalyticalEngine {
     this.#database.exec(`create table ${quoteName(name)} (${declared.join(", ")}) strict`);
   }
 
-  async check(sql: string): Promise<void> {
+  async check(sql: string, parameters: number): Promise<void> {
     if (!isRead(sql) || /^\s*explain\b/i.test(sql)) throw noSelect(sql);
+    checkParameters(sql, parameters);
     const columns = this.#refusing(sql, () => this.#database.prepare(sql)).columns();
     if (new Set(columns.map(({ name }) => name)).size !== columns.length)
       throw new TesseraeError(
@@ -85,7 +87,7 @@ class SqliteGatherEngine implements AnalyticalEngine {
   async load({ name, columns }: GatheredTable): Promise<TableLoader> {
     const places = columns.map(() => "?").join(", ");
     const insert = this.#database.prepare(`insert into ${quoteName(name)} values (${places})`);
-    const codecs = columns.map((column) => ({ name: column.name, codec: sqliteCodec(column.type) }));
+    const codecs = columns.map((column) => ({ name: column.name, codec: codecOf(column.type) }));
     return {
       append: (row) => {
         const values = codecs.map(({ name: column, codec }) => {
@@ -111,8 +113,10 @@ class SqliteGatherEngine implements AnalyticalEngine {
       const read: Read = type === undefined ? (raw) => raw : sqliteCodec(type).decode;
       return [name, read] as const;
     });
-    const bound = parameters.map(encodeParameter);
-    const rows = this.#refusing(sql, () => statement.iterate(...bound));
+    const bound = Object.fromEntries(
+      parameters.map((parameter, index) => [`$${index + 1}`, encodeParameter(parameter)]),
+    );
+    const rows = this.#refusing(sql, () => statement.iterate(bound));
     let batch: GatheredRow[] = [];
     for (;;) {
       const next = this.#refusing(sql, () => rows.next());
@@ -177,6 +181,29 @@ function declarationOf(type: LogicalType): string {
     default:
       return "TEXT";
   }
+}
+
+/** A text's length was its column's to check; what was computed of it may be longer. */
+function codecOf(type: LogicalType): Codec {
+  return sqliteCodec(type.kind === "text" || type.kind === "bytes" ? { ...type, length: undefined } : type);
+}
+
+/** SQLite takes what is not bound for null, and says nothing. */
+function checkParameters(sql: string, given: number): void {
+  const code = sql.replaceAll(/'[^']*'|"[^"]*"|`[^`]*`|--[^\n]*|\/\*[\s\S]*?\*\//g, " ");
+  if (/[?:@]\w*/.test(code))
+    throw new TesseraeError("GATHER_SQL", "The parameters of fed.gather are $1, $2, ….", {
+      operation: "gather",
+      sql,
+    });
+  const named = new Set(code.match(/\$\w+/g) ?? []);
+  const expected = Array.from({ length: given }, (_, index) => `$${index + 1}`);
+  if (named.size !== given || expected.some((name) => !named.has(name)))
+    throw new TesseraeError(
+      "GATHER_SQL",
+      `The SQL has ${named.size} parameters ($1, $2, …), and ${given} were given.`,
+      { operation: "gather", sql },
+    );
 }
 
 function encodeParameter({ value, type }: BoundParameter): SqliteValue {
