@@ -122,6 +122,11 @@ export interface Statement {
   /** A read by its form, whose text calls what may write all the same. Where nothing must be written it runs in a transaction that is read only. */
   readonly mayWrite?: boolean;
   /**
+   * In a stream: the server may work for the whole answer as it does for `run`, and is stopped where the rows are not read to their end. A cursor of PostgreSQL's, which
+   * others get, takes two trips more and no parallel workers. In a transaction it says nothing, since stopping a statement there would end the transaction.
+   */
+  readonly streamWhole?: boolean;
+  /**
    * Inside a transaction: having waited so long for a lock, the statement ends with LOCK_TIMEOUT, in ms, less than a second too. It may take back what the
    * statement did, or fail the transaction: roll back. An engine with one writer has all its locks since the begin, and nothing to wait for.
    */

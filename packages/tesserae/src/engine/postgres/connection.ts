@@ -59,7 +59,9 @@ export class PostgresConnection implements Connection {
     this.#streaming = true;
     try {
       await this.#last;
-      yield* this.#session.stream(statement, chunkRows);
+      if (statement.streamWhole === true && !this.#session.inTransaction)
+        yield* this.#session.streamWhole(statement, Math.max(1, chunkRows), () => this.interrupt());
+      else yield* this.#session.stream(statement, chunkRows);
     } finally {
       this.#streaming = false;
     }

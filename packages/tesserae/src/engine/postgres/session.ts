@@ -9,6 +9,7 @@ import type { RawRow, Statement } from "../contract.ts";
 import { valuesOf } from "./codecs.ts";
 import { loadDriver } from "./driver.ts";
 import { isFatal, isReadOnly, isServerError, isSocketError, isStalePlan } from "./errors.ts";
+import { type RowQuery, streamRows } from "./row-stream.ts";
 
 /** `pg` keeps the text of every name to the end of its connection: after so many forgotten ones a connection is replaced. */
 const FORGOTTEN_MAX = 10_000;
@@ -123,6 +124,37 @@ export class PostgresSession {
       } while (open);
     } finally {
       if (open && !this.broken) await this.#unlessLost(cursor.close()).catch(() => undefined);
+    }
+  }
+
+  /** The same without a portal. `cancel` ends what runs here. */
+  async *streamWhole(
+    statement: Statement,
+    chunkRows: number,
+    cancel: () => Promise<void>,
+  ): AsyncGenerator<RawRow[], void, undefined> {
+    const { Query } = (await loadDriver(() => import("pg"), "pg")) as unknown as {
+      readonly Query: new (config: object) => RowQuery;
+    };
+    for (let again = false; ; again = true) {
+      if (this.#leaving.length > 0) await new Promise<void>((resolve) => this.#deallocate(resolve));
+      const name = this.#nameOf(statement);
+      const values = valuesOf(statement);
+      const { sql: text } = statement;
+      const query = new Query(
+        name === undefined ? { text, values, queryMode: "extended" } : { name, text, values },
+      );
+      let given = false;
+      try {
+        for await (const rows of streamRows(this.client, query, chunkRows, cancel)) {
+          given = true;
+          yield rows;
+        }
+        return;
+      } catch (error) {
+        const stale = this.#noteFailure(error as Error, text, name);
+        if (!stale || given || again) throw error;
+      }
     }
   }
 

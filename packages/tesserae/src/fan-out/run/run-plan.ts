@@ -78,7 +78,7 @@ export class CompiledStatements {
     let compiled = ofKit.get(node);
     if (compiled === undefined) {
       const { sql, parameters, plan } = kit.compile(node, this.#queryId);
-      compiled = { statement: plan.statement(sql, parameters), plan };
+      compiled = { statement: { ...plan.statement(sql, parameters), streamWhole: true }, plan };
       ofKit.set(node, compiled);
     }
     return compiled;
