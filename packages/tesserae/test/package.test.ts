@@ -1,6 +1,6 @@
 /**
  * The package as it is published: packed, unpacked into an application of its own, and used by plain Node and by a compiler that checks the
- * declarations of libraries too. Neither `mysql2` nor `pg` is installed there.
+ * declarations of libraries too. Neither `mysql2` nor `pg` nor DuckDB is installed there.
  */
 import { execFile } from "node:child_process";
 import {
@@ -102,12 +102,16 @@ describe("the published package", () => {
       await fed.schema.apply();
       await fed.tenants.add(1n);
       await fed.at(1n).insertInto("notes").values({ id: await fed.tickets.next("notes"), body: "first" }).execute();
-      console.log((await fed.at(1n).selectFrom("notes").select("body").execute()).map((note) => note.body).join());
+      const notes = fed.at(1n).selectFrom("notes").select("body");
+      console.log((await notes.execute()).map((note) => note.body).join());
+      const gather = (options) => fed.gather({ notes }, "select upper(body) as body from notes", [], options);
+      console.log(await gather({}).execute().catch((error) => error.code));
+      console.log((await gather({ engine: "sqlite" }))[0].body);
     `;
     writeFileSync(join(application, "program.js"), program);
     expect(await run(application, process.execPath, "program.js")).toMatchObject({
       code: 0,
-      output: expect.stringMatching(/^first$/m),
+      output: expect.stringMatching(/^first\nGATHER_ENGINE_MISSING\nFIRST$/m),
     });
 
     const command = join(installed, "bin", "tesserae.js");

@@ -61,7 +61,7 @@ export class GatheredSources<S extends GatherSources> {
  * ```ts
  * const pairs = await fed.gather(
  *   {
- *     dots: fed.everywhere.selectFrom("dots").select(["id", "user_id", "lat"]).where("hits", ">", 10),
+ *     dots: fed.everywhere.selectFrom("dots").select(["id", "user_id", "lat"]).where("lat", ">", "37.7"),
  *     users: fed.main.selectFrom("users").select(["id", "name"]),
  *   },
  *   "select u.name, d.id, rank() over (order by d.lat desc, d.id) as place from dots d join users u on u.id = d.user_id",
