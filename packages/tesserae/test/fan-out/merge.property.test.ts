@@ -9,13 +9,12 @@ import type {
   SortedColumn,
   ValueExpression,
 } from "../../src/fan-out/fan-out-plan.ts";
-import { comparisonOf, isComparable } from "../../src/fan-out/merge/compare.ts";
+import { comparisonOf } from "../../src/fan-out/merge/compare.ts";
 import { compareDecimals, decimalText, toDecimal } from "../../src/fan-out/merge/decimals.ts";
 import { compileExpression } from "../../src/fan-out/merge/expressions.ts";
 import { FirstRows } from "../../src/fan-out/merge/first-rows.ts";
 import type { ShardRow } from "../../src/fan-out/merge/shard-rows.ts";
 import { describeType, type LogicalType } from "../../src/schema/logical-type.ts";
-import { VALUE_KINDS, type ValueKind } from "../engine/value-kinds.ts";
 import {
   ascending,
   BIGINT,
@@ -27,17 +26,9 @@ import {
   sourceOf,
   valuesOf,
 } from "./merge-plans.ts";
-
-const ORDERED = VALUE_KINDS.filter(({ type }) => isComparable(type));
+import { ORDERED_KINDS, valuesOfKind } from "./merge-values.ts";
 
 type Compare = (a: unknown, b: unknown) => number;
-
-/** Values as the codecs give them: canonical. Few different ones, so that there are ties, with extremes among them. */
-function valuesOfKind({ arbitrary, extremes, normalize }: ValueKind): fc.Arbitrary<unknown> {
-  const short = extremes.filter((value) => !(typeof value === "string" && value.length > 1_000));
-  const value = fc.oneof(arbitrary, fc.constantFrom(...short)).map((given) => normalize?.(given) ?? given);
-  return fc.option(value, { freq: 6 });
-}
 
 const direction = fc.record({ descending: fc.boolean(), nullsFirst: fc.boolean() });
 
@@ -69,154 +60,160 @@ function distribute(
 const homes = fc.array(fc.nat(6), { minLength: 1, maxLength: 20 });
 const batchSize = fc.integer({ min: 1, max: 7 });
 
-describe.each(ORDERED.map((kind) => [describeType(kind.type), kind] as const))("rows by %s", (_, kind) => {
-  const compare = kind.compare as Compare;
-  const type = kind.type as LogicalType;
+describe.each(ORDERED_KINDS.map((kind) => [describeType(kind.type), kind] as const))(
+  "rows by %s",
+  (_, kind) => {
+    const compare = kind.compare as Compare;
+    const type = kind.type as LogicalType;
 
-  test("are compared as the engines do", () => {
-    const compared = comparisonOf(type) as Compare;
-    fc.assert(
-      fc.property(valuesOfKind(kind), valuesOfKind(kind), (a, b) => {
-        if (a === null || b === null) return;
-        expect(Math.sign(compared(a, b))).toBe(Math.sign(compare(a, b)) + 0);
-        expect(compared(a, structuredClone(a))).toBe(0);
-      }),
-      { numRuns: 200 },
-    );
-  });
+    test("are compared as the engines do", () => {
+      const compared = comparisonOf(type) as Compare;
+      fc.assert(
+        fc.property(valuesOfKind(kind), valuesOfKind(kind), (a, b) => {
+          if (a === null || b === null) return;
+          expect(Math.sign(compared(a, b))).toBe(Math.sign(compare(a, b)) + 0);
+          expect(compared(a, structuredClone(a))).toBe(0);
+        }),
+        { numRuns: 200 },
+      );
+    });
 
-  test("merged from sources that are sorted are all rows sorted; equal ones stay in the order of their sources", async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.uniqueArray(valuesOfKind(kind), { maxLength: 8, selector: String }),
-        fc.array(fc.nat(7), { maxLength: 40 }),
-        direction,
-        homes,
-        batchSize,
-        fc.nat(10),
-        fc.option(fc.nat(30), { nil: undefined }),
-        async (values, picks, way, homes, batchSize, offset, limit) => {
-          const order = nullable(compare, way);
-          const byValue = (a: ShardRow, b: ShardRow) => order(a[0], b[0]);
-          const rows = values.length === 0 ? [] : picks.map((pick, at) => [values[pick % values.length], at]);
-          const sources = distribute(rows, homes, byValue);
-          const sorted = [{ column: 0, type, ...way }];
-          const plan = planOf([type, INT], { sorted, offset, limit });
-          const expected = sources
-            .flat()
-            .sort(byValue)
-            .slice(offset, limit === undefined ? undefined : offset + limit);
-          expect(
-            await valuesOf(
-              plan,
-              sources.map((source) => sourceOf(source, batchSize)),
-            ),
-          ).toEqual(expected);
+    test("merged from sources that are sorted are all rows sorted; equal ones stay in the order of their sources", async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.uniqueArray(valuesOfKind(kind), { maxLength: 8, selector: String }),
+          fc.array(fc.nat(7), { maxLength: 40 }),
+          direction,
+          homes,
+          batchSize,
+          fc.nat(10),
+          fc.option(fc.nat(30), { nil: undefined }),
+          async (values, picks, way, homes, batchSize, offset, limit) => {
+            const order = nullable(compare, way);
+            const byValue = (a: ShardRow, b: ShardRow) => order(a[0], b[0]);
+            const rows =
+              values.length === 0 ? [] : picks.map((pick, at) => [values[pick % values.length], at]);
+            const sources = distribute(rows, homes, byValue);
+            const sorted = [{ column: 0, type, ...way }];
+            const plan = planOf([type, INT], { sorted, offset, limit });
+            const expected = sources
+              .flat()
+              .sort(byValue)
+              .slice(offset, limit === undefined ? undefined : offset + limit);
+            expect(
+              await valuesOf(
+                plan,
+                sources.map((source) => sourceOf(source, batchSize)),
+              ),
+            ).toEqual(expected);
 
-          const distinct = planOf([type], { sorted, combine: { kind: "distinct" } });
-          const different = sources
-            .flat()
-            .sort(byValue)
-            .filter((row, at, all) => at === 0 || byValue(all[at - 1] as ShardRow, row) !== 0);
-          const single = sources.map((source) =>
-            sourceOf(
-              source.map(([value]) => [value]),
-              batchSize,
-            ),
-          );
-          expect(await valuesOf(distinct, single)).toEqual(different.map(([value]) => [value]));
+            const distinct = planOf([type], { sorted, combine: { kind: "distinct" } });
+            const different = sources
+              .flat()
+              .sort(byValue)
+              .filter((row, at, all) => at === 0 || byValue(all[at - 1] as ShardRow, row) !== 0);
+            const single = sources.map((source) =>
+              sourceOf(
+                source.map(([value]) => [value]),
+                batchSize,
+              ),
+            );
+            expect(await valuesOf(distinct, single)).toEqual(different.map(([value]) => [value]));
 
-          const reordered = planOf([type, INT], {
-            order: [
-              { value: column(0), type, ...way },
-              { ...ascending(1, INT), value: column(1) },
-            ],
-            offset,
-            limit,
-          });
-          const byBoth = rows.toSorted((a, b) => byValue(a, b) || (a[1] as number) - (b[1] as number));
-          const inOrder = byBoth.slice(offset, limit === undefined ? undefined : offset + limit);
-          expect(
-            await valuesOf(
-              reordered,
-              sources.map((source) => sourceOf(source, batchSize)),
-            ),
-          ).toEqual(inOrder);
-        },
-      ),
-      { numRuns: 60 },
-    );
-  });
+            const reordered = planOf([type, INT], {
+              order: [
+                { value: column(0), type, ...way },
+                { ...ascending(1, INT), value: column(1) },
+              ],
+              offset,
+              limit,
+            });
+            const byBoth = rows.toSorted((a, b) => byValue(a, b) || (a[1] as number) - (b[1] as number));
+            const inOrder = byBoth.slice(offset, limit === undefined ? undefined : offset + limit);
+            expect(
+              await valuesOf(
+                reordered,
+                sources.map((source) => sourceOf(source, batchSize)),
+              ),
+            ).toEqual(inOrder);
+          },
+        ),
+        { numRuns: 60 },
+      );
+    });
 
-  test("make the groups, smallest, largest and different values that a look at all rows gives", async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.tuple(valuesOfKind(kind), fc.option(fc.nat(2)), fc.nat(5)), { maxLength: 30 }),
-        direction,
-        homes,
-        batchSize,
-        async (rows, way, homes, batchSize) => {
-          const byKey = nullable((a, b) => (a as number) - (b as number), {
-            descending: true,
-            nullsFirst: true,
-          });
-          const byValue = nullable(compare, way);
-          const order = (a: ShardRow, b: ShardRow) => byKey(a[1], b[1]) || byValue(a[0], b[0]);
-          // What a shard gives: a row for each key and value, with its count.
-          const sources = distribute(
-            rows.map(([value, key]) => [value, key, 1n]),
-            homes,
-            order,
-          ).map((source) => {
-            const partial: unknown[][] = [];
-            for (const [value, key] of source) {
-              const last = partial.at(-1);
-              if (last !== undefined && order(last, [value, key]) === 0) last[2] = (last[2] as bigint) + 1n;
-              else partial.push([value, key, 1n]);
-            }
-            return partial;
-          });
-          const aggregates: MergedAggregate[] = [
-            { kind: "count", column: 2 },
-            { kind: "min", column: 0, type },
-            { kind: "max", column: 0, type },
-            { kind: "countDistinct", column: 0, type },
-          ];
-          const sorted = [
-            { column: 1, type: INT, descending: true, nullsFirst: true },
-            { column: 0, type, ...way },
-          ];
-          const plan = planOf([type, INT, BIGINT], {
-            sorted,
-            combine: { kind: "group", keys: [1], aggregates },
-          });
-          const expected = [...new Set(rows.map(([, key]) => key))].sort(byKey).map((key) => {
-            const members = rows.filter((row) => row[1] === key);
-            const values = members
-              .map(([value]) => value)
-              .filter((value) => value !== null)
-              .sort(compare);
-            const different = values.filter((value, at) => at === 0 || compare(values[at - 1], value) !== 0);
-            return [
-              key,
-              BigInt(members.length),
-              values[0] ?? null,
-              values.at(-1) ?? null,
-              BigInt(different.length),
+    test("make the groups, smallest, largest and different values that a look at all rows gives", async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.tuple(valuesOfKind(kind), fc.option(fc.nat(2)), fc.nat(5)), { maxLength: 30 }),
+          direction,
+          homes,
+          batchSize,
+          async (rows, way, homes, batchSize) => {
+            const byKey = nullable((a, b) => (a as number) - (b as number), {
+              descending: true,
+              nullsFirst: true,
+            });
+            const byValue = nullable(compare, way);
+            const order = (a: ShardRow, b: ShardRow) => byKey(a[1], b[1]) || byValue(a[0], b[0]);
+            // What a shard gives: a row for each key and value, with its count.
+            const sources = distribute(
+              rows.map(([value, key]) => [value, key, 1n]),
+              homes,
+              order,
+            ).map((source) => {
+              const partial: unknown[][] = [];
+              for (const [value, key] of source) {
+                const last = partial.at(-1);
+                if (last !== undefined && order(last, [value, key]) === 0) last[2] = (last[2] as bigint) + 1n;
+                else partial.push([value, key, 1n]);
+              }
+              return partial;
+            });
+            const aggregates: MergedAggregate[] = [
+              { kind: "count", column: 2 },
+              { kind: "min", column: 0, type },
+              { kind: "max", column: 0, type },
+              { kind: "countDistinct", column: 0, type },
             ];
-          });
-          expect(
-            await valuesOf(
-              plan,
-              sources.map((source) => sourceOf(source, batchSize)),
-            ),
-          ).toEqual(expected);
-        },
-      ),
-      { numRuns: 60 },
-    );
-  });
-});
+            const sorted = [
+              { column: 1, type: INT, descending: true, nullsFirst: true },
+              { column: 0, type, ...way },
+            ];
+            const plan = planOf([type, INT, BIGINT], {
+              sorted,
+              combine: { kind: "group", keys: [1], aggregates },
+            });
+            const expected = [...new Set(rows.map(([, key]) => key))].sort(byKey).map((key) => {
+              const members = rows.filter((row) => row[1] === key);
+              const values = members
+                .map(([value]) => value)
+                .filter((value) => value !== null)
+                .sort(compare);
+              const different = values.filter(
+                (value, at) => at === 0 || compare(values[at - 1], value) !== 0,
+              );
+              return [
+                key,
+                BigInt(members.length),
+                values[0] ?? null,
+                values.at(-1) ?? null,
+                BigInt(different.length),
+              ];
+            });
+            expect(
+              await valuesOf(
+                plan,
+                sources.map((source) => sourceOf(source, batchSize)),
+              ),
+            ).toEqual(expected);
+          },
+        ),
+        { numRuns: 60 },
+      );
+    });
+  },
+);
 
 describe("decimals", () => {
   /** Units and fraction digits, and so the exact value. */

@@ -46,7 +46,7 @@ const compareBooleans = (a: boolean, b: boolean): number => Number(a) - Number(b
 const compareDates = (a: Date, b: Date): number => a.getTime() - b.getTime();
 
 /** For text of one form and of ASCII letters: days, moments, UUIDs (whose digits in lower case sort as their bytes do). */
-const comparePlainText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+const comparePlainText = (a: string, b: string): number => (a === b ? 0 : a < b ? -1 : 1);
 
 /** Surrogates stand for the code points above all others, but lie below some of them as UTF-16 units. */
 const codePointRank = (unit: number): number =>
