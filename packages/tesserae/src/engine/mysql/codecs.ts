@@ -64,11 +64,9 @@ export function mysqlCodec(type: LogicalType): Codec {
 const readBigint = (raw: unknown): bigint =>
   typeof raw === "bigint" ? raw : BigInt(raw as string | number | boolean);
 
-/** The session gives canonical text, which `Date` reads as it is; microseconds beyond the milliseconds are cut. */
-const readDate = (raw: unknown): Date => {
-  const moment = new Date(raw as string);
-  return Number.isNaN(moment.getTime()) ? (decodeTimestamp(raw as string, 3) as Date) : moment;
-};
+/** The session gives canonical text; an expression may give a day alone. Microseconds beyond the milliseconds are cut. */
+const readDate = (raw: unknown): Date =>
+  (raw as string).length < 19 ? new Date(raw as string) : (decodeTimestamp(raw as string, 3) as Date);
 
 /** An expression over text may have lost its character set on the way: then it comes as bytes. */
 const readText = (raw: unknown): string =>
