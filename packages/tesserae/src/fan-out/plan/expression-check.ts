@@ -1,0 +1,175 @@
+/**
+ * The expressions of a query: each must have on its shard the value that it has where all rows are together. That is so for what is computed from a row's own values; a subquery
+ * must be bound to the row's key, a window to one key's rows, and a function must be known to compute alone.
+ */
+import type {
+  AggregateFunctionNode,
+  BinaryOperationNode,
+  FunctionNode,
+  OperationNode,
+  OverNode,
+  RawNode,
+  SelectQueryNode,
+  ValueListNode,
+} from "kysely";
+import { unwrap } from "../../session/raw-fragment.ts";
+import { tokenize } from "../../session/raw-tokens.ts";
+import { hasLooseOr } from "./conditions.ts";
+import {
+  isAggregate,
+  isClock,
+  isScalar,
+  isWindowFunction,
+  mayPrecedeParenthesis,
+} from "./known-functions.ts";
+import { childNodes, inside, operatorOf, queryOf } from "./nodes.ts";
+import { GATHER, unsupported } from "./refusal.ts";
+import { keyStatus, type Relation, type Scope } from "./scope.ts";
+
+export interface ExpressionPlace {
+  readonly scope: Scope;
+  /** Whose rows are all on one shard: windows may span them. */
+  readonly standing: Relation["standing"];
+  /** What a query gives that stands inside the expression. */
+  subquery(node: SelectQueryNode): Relation;
+}
+
+export function checkExpression(node: OperationNode, place: ExpressionPlace): void {
+  switch (node.kind) {
+    case "SelectQueryNode":
+      if (place.subquery(node as SelectQueryNode).standing === "keywise") throw acrossKeys();
+      return;
+    case "BinaryOperationNode":
+      if (checkInQuery(node as BinaryOperationNode, place)) return;
+      break;
+    case "FunctionNode":
+      checkFunction((node as FunctionNode).func);
+      break;
+    case "AggregateFunctionNode":
+      checkAggregate(node as AggregateFunctionNode, place);
+      break;
+    case "RawNode":
+      if (unwrap(node) === node) checkRaw(node as RawNode);
+      break;
+    case "CollateNode":
+      throw unsupported(
+        "A collation is named.",
+        "Leave it to the columns' own, which every shard has alike.",
+      );
+    default:
+  }
+  for (const child of childNodes(node)) checkExpression(child, place);
+}
+
+function acrossKeys(): Error {
+  return unsupported(
+    "A subquery reads rows of other keys than the row it stands beside, which may be on another shard.",
+    `Bind it to the row's key: .whereRef("inner.key", "=", "outer.key"), or select the key in it and compare both, (key, id) in (select key, id …). Else run it first and give its values as parameters, or ${GATHER}.`,
+  );
+}
+
+/** `(key, id) in (select key, id …)`: what other keys' rows give is different from this row's key anyway. True where it was checked. */
+function checkInQuery(node: BinaryOperationNode, place: ExpressionPlace): boolean {
+  const operator = operatorOf(node);
+  const query = operator === "in" || operator === "not in" ? queryOf(node.rightOperand) : undefined;
+  if (query === undefined) return false;
+  checkExpression(node.leftOperand, place);
+  const relation = place.subquery(query);
+  if (relation.standing === "here") return true;
+  const left = inside(node.leftOperand);
+  const parts =
+    left.kind === "TupleNode" || left.kind === "ValueListNode" ? (left as ValueListNode).values : [left];
+  const bound = parts.some(
+    (part, index) => relation.columns?.[index]?.key === "always" && place.scope.isKey(part),
+  );
+  if (!bound) throw acrossKeys();
+  return true;
+}
+
+function checkFunction(func: string): void {
+  const name = func.toLowerCase();
+  if (isScalar(name)) return;
+  if (isAggregate(name) || isWindowFunction(name))
+    throw unsupported(
+      `${func}() is called as if it were a function of one row.`,
+      `Write it with eb.fn.${name}(…) or eb.fn.agg("${name}", […]).`,
+    );
+  throw unknownFunction(func);
+}
+
+function unknownFunction(name: string): Error {
+  return unsupported(
+    `The function ${name}() is not known to give the same value on every shard.`,
+    `Compute the value in the application and give it as a parameter, or ${GATHER}.`,
+  );
+}
+
+function checkAggregate(node: AggregateFunctionNode, { scope, standing }: ExpressionPlace): void {
+  const name = node.func.toLowerCase();
+  if (!isAggregate(name) && !isWindowFunction(name)) throw unknownFunction(node.func);
+  if (node.over === undefined || standing === "here") return;
+  if (!partitionsByKey(node.over, scope))
+    throw unsupported(
+      `The window of ${name}() spans rows of several keys.`,
+      `Partition it by the distribution column: .over((ob) => ob.partitionBy("…")), or ${GATHER}.`,
+    );
+}
+
+function partitionsByKey({ partitionBy }: OverNode, scope: Scope): boolean {
+  return (partitionBy?.items ?? []).some(({ partitionBy: item }) => {
+    const found = scope.resolveHere(item);
+    return found?.source.standing === "keywise" && keyStatus(found) === "always";
+  });
+}
+
+/** Of text that is not parsed, only what is known to compute from the row alone passes. */
+function checkRaw(node: RawNode): void {
+  const tokens = tokenize(node);
+  let depth = 0;
+  tokens.forEach((token, at) => {
+    const { text, kind } = token;
+    if (text === "(") depth++;
+    else if (text === ")") depth--;
+    else if (text === "," && depth === 0)
+      throw unsupported(
+        "A fragment of raw SQL holds a list.",
+        "Give each of its values as a fragment of its own.",
+      );
+    if (kind !== "word" && kind !== "name") return;
+    if (kind === "word" && isClock(text) && tokens[at - 1]?.text !== ".")
+      throw unsupported(
+        `A fragment of raw SQL holds ${text}, which each shard has for itself.`,
+        "Give the value as a parameter.",
+      );
+    if (kind === "word" && text === "over")
+      throw unsupported(
+        "A fragment of raw SQL holds a window function.",
+        'Build it with eb.fn.agg(…).over((ob) => ob.partitionBy("…")).',
+      );
+    if (tokens[at + 1]?.text === "(") checkRawCall(text, kind, tokens[at - 1]?.text);
+  });
+  if (hasLooseOr(node))
+    throw unsupported(
+      "A fragment of raw SQL holds an or without parentheses.",
+      "Put the fragment in parentheses.",
+    );
+}
+
+function checkRawCall(name: string, kind: string, before: string | undefined): void {
+  if (kind === "name" || before === ".") throw unknownFunction(name);
+  if (isAggregate(name) || isWindowFunction(name))
+    throw unsupported(
+      `A fragment of raw SQL holds the aggregate ${name}().`,
+      `Build it with eb.fn.${name}(…): how it is put together from the shards' answers must be seen.`,
+    );
+  if (!mayPrecedeParenthesis(name)) throw unknownFunction(name);
+}
+
+/** True where an aggregate of this very query is called, outside subqueries and windows' own calls. */
+export function holdsAggregate(node: OperationNode): boolean {
+  if (node.kind === "SelectQueryNode") return false;
+  if (node.kind === "AggregateFunctionNode" && (node as AggregateFunctionNode).over === undefined)
+    return true;
+  for (const child of childNodes(node)) if (holdsAggregate(child)) return true;
+  return false;
+}
