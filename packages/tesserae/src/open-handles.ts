@@ -1,5 +1,5 @@
 /** Wires each federation of the schema: its directory, tenants, moves and the routes of its sessions. */
-import { isTesseraeError, TesseraeError } from "./base/errors.ts";
+import { isTesseraeError } from "./base/errors.ts";
 import type { FederationConfig } from "./configuration.ts";
 import { ChangeFeed } from "./directory/change-feed.ts";
 import { leastLoaded, resolveChooser, type ShardChooser } from "./directory/choosers.ts";
@@ -10,6 +10,7 @@ import { TenantRegistry } from "./directory/tenants.ts";
 import type { Database } from "./engine/contract.ts";
 import type { ControlStore } from "./engine/control-store.ts";
 import { combineShards } from "./fan-out/merge/combine-shards.ts";
+import { planFanOut } from "./fan-out/plan/plan-fan-out.ts";
 import type { FanOutContext } from "./fan-out/run/fan-out-context.ts";
 import type { FanOutGates } from "./fan-out/run/fan-out-gates.ts";
 import { FederationHandle, type HandleParts } from "./federation-handle.ts";
@@ -161,7 +162,7 @@ export function openHandles<S extends Schema>(
       gates,
       defaults: config.fanOut ?? {},
       steady: undefined,
-      plan: planFanOut,
+      plan: (node, { dialect }) => planFanOut(node, { schema, federation: federation.name, dialect }),
       combine: combineShards,
     };
     return new FederationHandle<unknown, KeyValue>({
@@ -178,11 +179,6 @@ export function openHandles<S extends Schema>(
     });
   };
   return new Map([...schema.federations.values()].map((federation) => [federation.name, open(federation)]));
-}
-
-// Until the planner is here.
-function planFanOut(): never {
-  throw new TesseraeError("FAN_OUT_UNSUPPORTED", "Queries over all shards are not planned yet.");
 }
 
 class ShardReadiness implements Readiness {

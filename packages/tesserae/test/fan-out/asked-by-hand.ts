@@ -114,6 +114,7 @@ export async function askedByHand(engine: TestEngine, options: ByHandOptions): P
     steady: undefined,
     plan: handPlan,
     combine: combineShards,
+    writes: undefined as never,
   };
   return {
     everywhere: new Everywhere<Notes>({ context, keys: undefined }, {}),

@@ -9,7 +9,6 @@
 import type { QueryId } from "kysely";
 import { TesseraeError } from "../../base/errors.ts";
 import { Semaphore } from "../../base/semaphore.ts";
-import { untilAborted } from "../../base/until-aborted.ts";
 import type { KeyValue } from "../../schema/logical-type.ts";
 import type { FanOutPlan } from "../fan-out-plan.ts";
 import { askedShards } from "./asked-shards.ts";
@@ -125,7 +124,7 @@ export class FanOutRun {
     let isLeftEarly = true;
     try {
       stop.check();
-      const asked = await untilAborted(this.#chooseShards(fresh), stop.signal);
+      const asked = await stop.until(this.#chooseShards(fresh));
       const batchRows = batchRowsFor(this.#plan, asked.length, settings.rowsInFlight);
       if (batchRows !== "all" && asked.length > 1)
         leave = await this.#context.gates.enter(asked, stop.signal);
@@ -136,11 +135,9 @@ export class FanOutRun {
       isLeftEarly = false;
     } catch (error) {
       isLeftEarly = false;
-      throw stop.stopped ? stop.signal.reason : error;
+      throw stop.stopped ? stop.reason : error;
     } finally {
       stop.over();
-      // Who still waits for a connection leaves the queue.
-      stop.now(undefined);
       const closed = Promise.all(open.map((reader) => reader.close())).finally(() => leave?.());
       // An answer, or an error, need not wait for the servers to stop.
       if (isLeftEarly) await closed;
@@ -174,14 +171,13 @@ export class FanOutRun {
     // Where one shard has the answer, no row can be seen twice.
     if (steady === undefined || plan.shards === "one") return works.map((work) => start(work).reader);
     const narrowed = keys !== undefined || plan.keys !== undefined;
-    const answer: SteadyAnswer = await untilAborted(
+    const answer: SteadyAnswer = await stop.until(
       Promise.resolve(steady.begin({ shards: asked, narrowed, signal: stop.signal })),
-      stop.signal,
     );
     const batchRows = works[0]?.batchRows ?? "all";
     const readers = answer.shards.map((shard) => start(this.#workOf(shard, batchRows)));
-    await untilAborted(Promise.all(readers.map(({ arrived }) => arrived)), stop.signal);
-    const verdict = await untilAborted(answer.verdict(new Set(this.#missing.keys())), stop.signal);
+    await stop.until(Promise.all(readers.map(({ arrived }) => arrived)));
+    const verdict = await stop.until(answer.verdict(new Set(this.#missing.keys())));
     if (verdict === "right") return readers.map(({ reader }) => reader);
     if (verdict === "elsewhere") throw new Again(true);
     await Promise.all(readers.map(({ reader }) => reader.close()));
@@ -227,7 +223,7 @@ export class FanOutRun {
         const isLast = works.every((work) => this.#missing.has(work.shard));
         if (!partial || isLast || means === "fails") stop.now(shardFailed(shard, error));
         else if (means === "again") stop.now(new Again(false));
-        stop.signal.throwIfAborted();
+        stop.check();
       },
     };
   }

@@ -1,13 +1,20 @@
 /** Why a run over the shards ends before its rows do: the caller's signal, the deadline, a shard that failed. Whoever waits in the run hears of the first of them. */
 import { TesseraeError } from "../../base/errors.ts";
 
+/** Why nobody in a run that has ended waits any more. One for all: an error with a stack costs more than the rest of a short run's end. */
+const OVER = new Error("The run over the shards is over.");
+
 export class RunStop {
-  readonly #controller = new AbortController();
-  readonly #endsAt: number | undefined;
   readonly #deadlineMs: number | undefined;
+  readonly #endsAt: number | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
   readonly #given: readonly AbortSignal[];
   readonly #onAbort = (event: Event) => this.now((event.target as AbortSignal).reason);
+  /** Those who wait, by their `reject`. Cheaper than listeners of a signal, of which each batch would need one. */
+  readonly #waiting = new Set<(reason: unknown) => void>();
+  #stopped: { readonly reason: unknown } | undefined;
+  /** Made for who asks for it. */
+  #controller: AbortController | undefined;
 
   /** The deadline counts from `began`, a moment of `performance.now()`. */
   constructor(began: number, deadlineMs: number | undefined, signals: readonly (AbortSignal | undefined)[]) {
@@ -26,27 +33,58 @@ export class RunStop {
 
   /** Aborted, with the reason, when the run has to end. */
   get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#stopped !== undefined) this.#controller.abort(this.#stopped.reason);
+    }
     return this.#controller.signal;
   }
 
   get stopped(): boolean {
-    return this.#controller.signal.aborted;
+    return this.#stopped !== undefined;
+  }
+
+  get reason(): unknown {
+    return this.#stopped?.reason;
   }
 
   now(reason: unknown): void {
-    if (!this.stopped) this.#controller.abort(reason);
+    if (this.#stopped !== undefined) return;
+    this.#stopped = { reason };
+    for (const reject of this.#waiting) reject(reason);
+    this.#waiting.clear();
+    this.#controller?.abort(reason);
   }
 
   /** Raises the reason where the run has to end. An engine inside the process keeps timers from being heard, so that the clock is looked at, too. */
   check(): void {
     if (this.#endsAt !== undefined && performance.now() >= this.#endsAt) this.now(this.#late());
-    this.#controller.signal.throwIfAborted();
+    if (this.#stopped !== undefined) throw this.#stopped.reason;
   }
 
-  /** Nobody listens any more. */
+  /** The work's outcome, or the reason as soon as there is one. The work goes on by itself. */
+  until<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#stopped === undefined) this.#waiting.add(reject);
+      else reject(this.#stopped.reason);
+      work.then(
+        (value) => {
+          this.#waiting.delete(reject);
+          resolve(value);
+        },
+        (error: unknown) => {
+          this.#waiting.delete(reject);
+          reject(error);
+        },
+      );
+    });
+  }
+
+  /** The run has ended: who still waits in it, for a connection, need not any more. */
   over(): void {
     clearTimeout(this.#timer);
     for (const signal of this.#given) signal.removeEventListener("abort", this.#onAbort);
+    this.now(OVER);
   }
 
   #late(): TesseraeError {

@@ -8,7 +8,6 @@
  */
 import { TesseraeError } from "../../base/errors.ts";
 import type { Semaphore } from "../../base/semaphore.ts";
-import { untilAborted } from "../../base/until-aborted.ts";
 import type { Connection, RawRow, Statement } from "../../engine/contract.ts";
 import { toEngineError } from "../../engine/engine-error.ts";
 import type { Target } from "../../session/target.ts";
@@ -24,6 +23,7 @@ const FOR_EVER_MS = 2 ** 31 - 1;
 export type Batch = unknown[][];
 type BatchResult = IteratorResult<Batch, undefined>;
 
+const READ = { mode: "read" } as const;
 const NO_MORE: BatchResult = { done: true, value: undefined };
 
 export interface ShardWork {
@@ -83,7 +83,7 @@ export class ShardReader implements AsyncIterator<Batch, undefined> {
     stop.check();
     const coming = this.#first ?? this.#expect(this.#more());
     this.#first = undefined;
-    const result = await untilAborted(coming, stop.signal);
+    const result = await stop.until(coming);
     if (result.done !== true) this.#used = true;
     return result;
   }
@@ -109,7 +109,7 @@ export class ShardReader implements AsyncIterator<Batch, undefined> {
     this.#over = true;
     void this.close();
     // What comes after the end of a run comes from it.
-    if (stop.stopped) throw stop.signal.reason;
+    if (stop.stopped) throw stop.reason;
     const failure = toEngineError(error, target.kit.dialect, { ...target.place, sql: statement.sql });
     if (isFirst) tell?.({ shard, kind: "failed", rows: this.#rows, ms: this.#ms(), error: failure });
     this.#run.onFailed(shard, failure, this.#used);
@@ -148,7 +148,7 @@ export class ShardReader implements AsyncIterator<Batch, undefined> {
     if (snapshot !== undefined) this.#connection = snapshot.connection;
     else
       await this.#inTime(
-        target.database.acquire({ mode: "read", signal: stop.signal }).then((connection) => {
+        this.#acquire().then((connection) => {
           this.#connection = connection;
           // It may come when the shard was given up.
           if (this.#over) this.#giveBack(false);
@@ -167,6 +167,14 @@ export class ShardReader implements AsyncIterator<Batch, undefined> {
     this.#tellRows(batch.length);
     this.#end();
     return { done: false, value: batch };
+  }
+
+  #acquire(): Promise<Connection> {
+    const { database } = this.#work.target;
+    const { open, inUse } = database.stats;
+    // Where one is free nobody waits, and no signal has to be made and listened to.
+    if (inUse < open) return database.acquire(READ);
+    return database.acquire({ mode: "read", signal: this.#run.stop.signal });
   }
 
   async #more(): Promise<BatchResult> {

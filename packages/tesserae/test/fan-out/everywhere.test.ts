@@ -1,0 +1,212 @@
+/** `fed.everywhere` and `fed.some` over real federations: planned, run and merged. */
+import { forEachEngine, freshDatabases, whyUnavailable } from "@tesserae/test-support";
+import { sql } from "kysely";
+import { describe, expect, test } from "vitest";
+import { bigint, defineSchema, federate, federated, isTesseraeError, text } from "../../src/index.ts";
+import { addDot, addUser, openDots } from "../federation/dots-federation.ts";
+
+async function refusal(work: () => unknown): Promise<string> {
+  try {
+    await work();
+  } catch (error) {
+    if (isTesseraeError(error)) return error.code;
+    throw error;
+  }
+  return "nothing";
+}
+
+/** Three users with as many dots as their number, on three shards. */
+async function threeUsers(fed: Parameters<typeof addUser>[0]) {
+  const users = [];
+  for (const shard of [1, 2, 3]) {
+    const user = await addUser(fed, `user ${shard}`, shard);
+    for (let dot = 1; dot <= shard; dot++) await addDot(fed, user, `${shard}.500000`, `${dot}.250000`);
+    users.push(user);
+  }
+  return users as [(typeof users)[0], (typeof users)[0], (typeof users)[0]];
+}
+
+forEachEngine((engine) => {
+  describe(`everywhere on ${engine.name}`, () => {
+    test("answers as one database would", async () => {
+      await using opened = await openDots(engine, 3);
+      const { fed } = opened;
+      const [one, two, three] = await threeUsers(fed);
+      const { everywhere } = fed;
+      const newest = everywhere
+        .selectFrom("dots")
+        .select(["user_id", "lon"])
+        .orderBy("lat", "desc")
+        .orderBy("lon");
+      expect(await newest.limit(3).execute()).toEqual([
+        { user_id: three.id, lon: "1.250000" },
+        { user_id: three.id, lon: "2.250000" },
+        { user_id: three.id, lon: "3.250000" },
+      ]);
+      expect(await newest.offset(5).limit(3).execute()).toEqual([{ user_id: one.id, lon: "1.250000" }]);
+      expect(await newest.executeTakeFirst()).toEqual({ user_id: three.id, lon: "1.250000" });
+      const streamed = [];
+      for await (const { user_id } of newest.stream()) streamed.push(user_id);
+      expect(streamed).toEqual([three.id, three.id, three.id, two.id, two.id, one.id]);
+      const groups = everywhere
+        .selectFrom("dots")
+        .select([
+          "lon",
+          (eb) => eb.fn.countAll<bigint>().as("n"),
+          (eb) => eb.fn.sum<string>("lat").as("lats"),
+        ])
+        .groupBy("lon")
+        .orderBy("lon");
+      expect(await groups.execute()).toEqual([
+        { lon: "1.250000", n: 3n, lats: "7.500000" },
+        { lon: "2.250000", n: 2n, lats: "6.000000" },
+        { lon: "3.250000", n: 1n, lats: "3.500000" },
+      ]);
+      const joined = everywhere
+        .selectFrom("sheets")
+        .innerJoin("dots", (join) =>
+          join.onRef("dots.user_id", "=", "sheets.user_id").onRef("dots.sheet_id", "=", "sheets.id"),
+        )
+        .select(["sheets.label", "dots.lon"])
+        .where("dots.lon", ">", "1.5")
+        .orderBy("sheets.label")
+        .orderBy("dots.lon");
+      expect(await joined.execute()).toEqual([
+        { label: "user 2's", lon: "2.250000" },
+        { label: "user 3's", lon: "2.250000" },
+        { label: "user 3's", lon: "3.250000" },
+      ]);
+      const total = everywhere.selectFrom("dots").select((eb) => eb.fn.countAll<bigint>().as("n"));
+      expect(await total.executeTakeFirstOrThrow()).toEqual({ n: 6n });
+      const { rows } = await everywhere.using({ shardColumn: "shard" }).run(newest.limit(1));
+      expect(rows).toEqual([{ user_id: three.id, lon: "1.250000", shard: 3 }]);
+    });
+
+    test("narrows itself to the shards of its keys", async () => {
+      await using opened = await openDots(engine, 3);
+      const { fed } = opened;
+      const [one, two] = await threeUsers(fed);
+      const asked: number[] = [];
+      const listening = fed.everywhere.using({
+        onShard: ({ shard, kind }) => kind === "began" && asked.push(shard),
+      });
+      const dots = listening.selectFrom("dots").select("user_id").orderBy("user_id");
+      expect(await dots.where("user_id", "=", two.id).execute()).toHaveLength(2);
+      expect(asked.splice(0)).toEqual([2]);
+      expect(await dots.where("user_id", "in", [one.id, two.id, 999_999n]).execute()).toHaveLength(3);
+      expect(asked.splice(0)).toEqual([1, 2]);
+      expect(await dots.where("user_id", "=", 999_999n).execute()).toEqual([]);
+      const some = fed.some([two.id, one.id, two.id, 999_999n]);
+      const theirs = some.selectFrom("dots").select("user_id").orderBy("user_id");
+      expect(await theirs.execute()).toEqual([one, two, two].map(({ id }) => ({ user_id: id })));
+      const { shards } = await some.run(theirs);
+      expect(shards).toEqual([1, 2]);
+      // A query of one set of keys is another one over another set.
+      expect((await fed.some([two.id]).run(theirs)).rows).toHaveLength(2);
+      expect(
+        await some.selectFrom("dots").select("lat").where("user_id", "=", one.id).execute(),
+      ).toHaveLength(1);
+      expect(await fed.some([]).selectFrom("dots").select("lat").execute()).toEqual([]);
+      const count = fed
+        .some([])
+        .selectFrom("dots")
+        .select((eb) => eb.fn.countAll<bigint>().as("n"));
+      expect(await count.execute()).toEqual([{ n: 0n }]);
+      expect(await refusal(() => fed.some([null as never]))).toBe("KEY_NULL");
+      expect(await refusal(() => fed.some(["x" as never]))).toBe("KEY_TYPE");
+    });
+
+    test("plays by the same rules on one database", async () => {
+      await using opened = await openDots(engine, 0);
+      const { fed } = opened;
+      const user = await addUser(fed, "ada");
+      await addDot(fed, user, "1.5", "2.5");
+      const { everywhere } = fed;
+      expect(await everywhere.selectFrom("dots").select("lat").execute()).toEqual([{ lat: "1.500000" }]);
+      const dots = everywhere.selectFrom("dots").select("lat");
+      const inTransaction = fed
+        .at(user.id)
+        .transaction()
+        .execute(() => dots.execute());
+      expect(await refusal(() => inTransaction)).toBe("TRANSACTION_OPEN");
+      expect(await refusal(() => everywhere.deleteFrom("dots").execute())).toBe("FAN_OUT_READ_ONLY");
+      expect(await refusal(() => everywhere.selectFrom("dots").select("lat").forUpdate().execute())).toBe(
+        "FAN_OUT_READ_ONLY",
+      );
+      expect(await refusal(() => everywhere.transaction())).toBe("FAN_OUT_READ_ONLY");
+      expect(await refusal(() => everywhere.connection())).toBe("FAN_OUT_READ_ONLY");
+      expect(await refusal(() => sql`select 1`.execute(everywhere))).toBe("RAW_REFUSED");
+      // A query of one key's session is that key's, and one of no session is planned like a new one.
+      expect(
+        await refusal(() => everywhere.executeQuery(fed.at(user.id).selectFrom("dots").select("lat"))),
+      ).toBe("QUERY_OF_OTHER_SESSION");
+      const copied = { ...dots.compile() };
+      expect((await everywhere.executeQuery(copied)).rows).toEqual([{ lat: "1.500000" }]);
+      expect(await refusal(() => everywhere.using({ mode: "some" as never }))).toBe("CONFIG_INVALID");
+      expect(await refusal(() => everywhere.using({ nothing: 1 } as never))).toBe("CONFIG_INVALID");
+      const grouped = everywhere.using({ shardColumn: "shard" }).selectFrom("dots").select("lat").distinct();
+      expect(await refusal(() => grouped.execute())).toBe("FAN_OUT_UNSUPPORTED");
+    });
+  });
+});
+
+const several = defineSchema({
+  federations: { users: bigint(), blogs: text(64) },
+  tables: {
+    dots: federated("user_id", { id: bigint(), user_id: bigint() }, { federation: "users" }),
+    posts: federated("blog", { id: bigint(), blog: text(64) }, { federation: "blogs" }),
+  },
+});
+
+test("each federation has its own", async () => {
+  await using databases = await freshDatabases("sqlite", 3);
+  const [main, one, two] = databases.urls as [string, string, string];
+  await using fed = await federate({ schema: several, main, shards: { 1: one, 2: two } });
+  await fed.schema.apply();
+  await fed.in("blogs").tenants.add("a", { shard: 1 });
+  await fed.in("blogs").tenants.add("b", { shard: 2 });
+  for (const blog of ["a", "b"])
+    await fed.in("blogs").at(blog).insertInto("posts").values({ id: 1n }).execute();
+  const { everywhere } = fed.in("blogs");
+  expect(await everywhere.selectFrom("posts").select("blog").orderBy("blog").execute()).toEqual([
+    { blog: "a" },
+    { blog: "b" },
+  ]);
+  expect(await fed.in("blogs").some(["b"]).selectFrom("posts").select("blog").execute()).toEqual([
+    { blog: "b" },
+  ]);
+});
+
+test.skipIf((["mysql", "postgres"] as const).some((engine) => whyUnavailable(engine) !== undefined))(
+  "shards of different engines give one answer",
+  async () => {
+    await using sqlite = await freshDatabases("sqlite", 2);
+    await using mysql = await freshDatabases("mysql", 1);
+    await using postgres = await freshDatabases("postgres", 1);
+    const { dotsSchema } = await import("../federation/dots-federation.ts");
+    const [main, one] = sqlite.urls as [string, string];
+    const shards = { 1: one, 2: mysql.urls[0] as string, 3: postgres.urls[0] as string };
+    await using fed = await federate({ schema: dotsSchema, main, shards });
+    await fed.schema.apply();
+    const [one1, two2, three3] = await threeUsers(fed);
+    const rows = await fed.everywhere
+      .selectFrom("dots")
+      .select(["user_id", "lon", "open", "created"])
+      .orderBy("lon", "desc")
+      .orderBy("user_id")
+      .execute();
+    expect(rows.map(({ user_id, lon }) => [user_id, lon])).toEqual([
+      [three3.id, "3.250000"],
+      [two2.id, "2.250000"],
+      [three3.id, "2.250000"],
+      [one1.id, "1.250000"],
+      [two2.id, "1.250000"],
+      [three3.id, "1.250000"],
+    ]);
+    expect(rows.every(({ open, created }) => open === true && created instanceof Date)).toBe(true);
+    const sums = fed.everywhere
+      .selectFrom("dots")
+      .select([(eb) => eb.fn.avg<string>("lat").as("mean"), (eb) => eb.fn.sum<string>("lat").as("total")]);
+    expect(await sums.execute()).toMatchObject([{ total: "17.000000" }]);
+  },
+);
