@@ -3,7 +3,7 @@ import type { BenchContext } from "../harness.ts";
 import { byHand } from "./by-hand.ts";
 import { type Requirement, requireFdw, requirePlProxy, requireSpider } from "./debian-packages.ts";
 import type { Shards } from "./dots.ts";
-import { everywhere, sessionOf } from "./everywhere.ts";
+import { everywhere } from "./everywhere.ts";
 import { PLPROXY_REMARK, plproxy } from "./plproxy.ts";
 import { FDW_REMARK, postgresFdw } from "./postgres-fdw.ts";
 import { type Contestant, compareAnswers, QUESTION_NAMES, type Row } from "./questions.ts";
@@ -28,8 +28,7 @@ export async function openContestants(
   context: BenchContext,
   shards: Shards,
 ): Promise<{ readonly contestants: readonly Contestant[]; readonly remarks: readonly string[] }> {
-  const contestants: Contestant[] = [byHand(context, shards)];
-  if (sessionOf(shards.fed) !== undefined) contestants.push(everywhere(shards));
+  const contestants: Contestant[] = [byHand(context, shards), everywhere(shards)];
   const remarks: string[] = [];
   for (const { name, remark, missing, open } of RIVALS[shards.engine]) {
     const reason = await missing(shards);

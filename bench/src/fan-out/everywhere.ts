@@ -1,21 +1,15 @@
 /** The library: one query, built as an application builds it, each time it is asked. */
 
-import { createdOf, type DotsFederation, type Shards } from "./dots.ts";
+import { createdOf, type Shards } from "./dots.ts";
 import type { Contestant } from "./questions.ts";
 import { filterOf } from "./questions.ts";
 
 export const EVERYWHERE = "fed.everywhere" as const;
 
-/** The session over all shards. Undefined as long as the library has none. */
-export function sessionOf(fed: DotsFederation): ReturnType<DotsFederation["at"]> | undefined {
-  return (fed as { readonly everywhere?: ReturnType<DotsFederation["at"]> }).everywhere;
-}
-
 export function everywhere({ fed, shape }: Shards): Contestant {
-  const all = () => sessionOf(fed) as ReturnType<DotsFederation["at"]>;
   const asks: Contestant["asks"] = {
     groups: () =>
-      all()
+      fed.everywhere
         .selectFrom("dots")
         .select(({ fn }) => [
           "category",
@@ -27,7 +21,7 @@ export function everywhere({ fed, shape }: Shards): Contestant {
         .orderBy("category")
         .execute(),
     topUsers: () =>
-      all()
+      fed.everywhere
         .selectFrom("dots")
         .select(({ fn }) => ["user_id", fn.countAll().as("n")])
         .groupBy("user_id")
@@ -36,7 +30,7 @@ export function everywhere({ fed, shape }: Shards): Contestant {
         .limit(20)
         .execute(),
     newest: () =>
-      all()
+      fed.everywhere
         .selectFrom("dots")
         .select(["id", "user_id", "category", "score", "created", "label"])
         .orderBy("created", "desc")
@@ -44,7 +38,7 @@ export function everywhere({ fed, shape }: Shards): Contestant {
         .execute(),
     filtered: (number) => {
       const { category, score } = filterOf(number);
-      return all()
+      return fed.everywhere
         .selectFrom("dots")
         .select(({ fn }) => fn.countAll().as("n"))
         .where("category", "=", category)
@@ -52,13 +46,14 @@ export function everywhere({ fed, shape }: Shards): Contestant {
         .execute();
     },
     average: () =>
-      all()
+      fed.everywhere
         .selectFrom("dots")
         .select(({ fn }) => fn.avg("score").as("a"))
         .execute(),
-    distinct: () => all().selectFrom("dots").select("category").distinct().orderBy("category").execute(),
+    distinct: () =>
+      fed.everywhere.selectFrom("dots").select("category").distinct().orderBy("category").execute(),
     point: (number) =>
-      all()
+      fed.everywhere
         .selectFrom("dots")
         .select(["id", "user_id", "label"])
         .where("created", "=", createdOf(shape, number))

@@ -6,7 +6,7 @@ import type { BenchContext, Case, Figure } from "../harness.ts";
 import { median } from "../statistics.ts";
 import { BY_HAND } from "./by-hand.ts";
 import type { Shards } from "./dots.ts";
-import { EVERYWHERE, sessionOf } from "./everywhere.ts";
+import { EVERYWHERE } from "./everywhere.ts";
 import { type StreamDots, streamByHand, streamEverywhere } from "./stream.ts";
 import type { StreamReport, StreamWish } from "./stream-client.ts";
 
@@ -28,14 +28,14 @@ export function streamCase(context: BenchContext, { engine, urls, fed, shape }: 
     unit: "rows",
     variants: {
       [BY_HAND]: whole(hand.read),
-      ...(sessionOf(fed) === undefined ? {} : { [EVERYWHERE]: whole(streamEverywhere(fed)) }),
+      [EVERYWHERE]: whole(streamEverywhere(fed)),
     },
   };
 }
 
 export async function streamMemory(shards: Shards, times: number): Promise<Figure[]> {
-  const { engine, shape, fed, urls, main } = shards;
-  const ways: StreamWish["way"][] = sessionOf(fed) === undefined ? [BY_HAND] : [BY_HAND, EVERYWHERE];
+  const { engine, shape, urls, main } = shards;
+  const ways: StreamWish["way"][] = [BY_HAND, EVERYWHERE];
   const grown = new Map<string, number[]>(ways.map((way) => [way, []]));
   for (let time = 0; time < times; time += 1)
     for (const way of ways) {

@@ -3,7 +3,6 @@ import { createPool, type PoolConnection } from "mysql2";
 import pg from "pg";
 import Cursor from "pg-cursor";
 import { type DotsFederation, SHARDS } from "./dots.ts";
-import { sessionOf } from "./everywhere.ts";
 
 /** Reads so many rows and stops. Raises when they are not in order. */
 export type StreamDots = (rowsMax?: number) => Promise<number>;
@@ -158,10 +157,8 @@ function postgresShard(url: string): StreamedShard {
 /** The same by the library. */
 export function streamEverywhere(fed: DotsFederation): StreamDots {
   return async (rowsMax = Number.POSITIVE_INFINITY) => {
-    const session = sessionOf(fed);
-    if (session === undefined) throw new Error("The library has no session over all shards.");
     const order = new OrderCheck();
-    const rows = session
+    const rows = fed.everywhere
       .selectFrom("dots")
       .select(["id", "user_id", "created"])
       .orderBy("created")
