@@ -38,6 +38,15 @@ export async function* streamChunks(
   // The stream hears it, until it is left early: then the error is that of the stopped statement, and nobody's.
   command.on("error", () => undefined);
   const rows = command.stream({ highWaterMark: chunkRows });
+  let failure: Error | undefined;
+  let wake: () => void = () => {};
+  rows
+    .on("readable", () => wake())
+    .on("end", () => wake())
+    .on("error", (error) => {
+      failure = error;
+      wake();
+    });
   // A connection that is lost tells itself, but not a command without a callback.
   const lost = (error?: Error) => {
     session.broken = true;
@@ -47,7 +56,17 @@ export async function* streamChunks(
   session.client.on("error", lost).on("end", lost);
   try {
     let chunk: RawRow[] = [];
-    for await (const row of rows) {
+    for (;;) {
+      // Not `for await`: a promise for each row costs more than the row.
+      const row: RawRow | null = rows.read();
+      if (row === null) {
+        if (failure !== undefined) throw failure;
+        if (rows.readableEnded || rows.closed) break;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        continue;
+      }
       // A statement that returns no rows tells its header in their place.
       if (fields === undefined) continue;
       chunk.push(row);
@@ -64,6 +83,7 @@ export async function* streamChunks(
     if (isFatal(error)) session.broken = true;
     throw error;
   } finally {
+    rows.destroy();
     if (!over && !session.broken) await abandon();
     session.client.off("error", lost).off("end", lost);
   }
