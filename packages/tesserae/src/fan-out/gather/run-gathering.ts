@@ -84,7 +84,10 @@ function checkNames(source: string, names: readonly string[], row: GatheredRow):
       `gave rows without the column "${missing}" that its query selects. A session with a plugin that renames columns cannot be gathered: use one without`,
     );
   if (unknown !== undefined)
-    throw refuse(source, `gave rows with a column "${unknown}" that its query does not select by name`);
+    throw refuse(
+      source,
+      `gave rows with a column "${unknown}" that its query does not select. A session with shardColumn cannot be gathered: use one without`,
+    );
 }
 
 class RowBudget {
