@@ -11,11 +11,14 @@ import type { Database } from "./engine/contract.ts";
 import type { ControlStore } from "./engine/control-store.ts";
 import { combineShards } from "./fan-out/merge/combine-shards.ts";
 import { planFanOut } from "./fan-out/plan/plan-fan-out.ts";
-import type { FanOutContext } from "./fan-out/run/fan-out-context.ts";
+import type { FanOutContext, FanOutKeys } from "./fan-out/run/fan-out-context.ts";
 import type { FanOutGates } from "./fan-out/run/fan-out-gates.ts";
+import { STEADY_INTERNALS, type SteadyInternals } from "./fan-out/steady/steady-points.ts";
+import { SteadyQuestions } from "./fan-out/steady/steady-questions.ts";
 import { FederationHandle, type HandleParts } from "./federation-handle.ts";
 import { MOVE_INTERNALS, type MoveInternals } from "./move/move-internals.ts";
 import { Moves } from "./move/moves.ts";
+import { MovesInMain } from "./move/moves-under-way.ts";
 import { LOOKUP_INTERNALS, type LookupInternals, openLookups } from "./open-lookups.ts";
 import type { Databases, Kits } from "./open-databases.ts";
 import type { Replicas } from "./replicas/replicas.ts";
@@ -147,21 +150,30 @@ export function openHandles<S extends Schema>(
       following,
       lookups: lookups?.writer,
     };
+    const keys: FanOutKeys = {
+      toText: (key) => directory.codec.toText(key),
+      // A key is not placed because somebody asks for its rows.
+      locate: (key) => directory.locate(key),
+      refresh: (key) => directory.refresh(key),
+    };
     const fanOut: FanOutContext = {
       schema,
       federation,
       shards: new Map([...shards].sort(([a], [b]) => a - b)),
       replicas: readTargets,
       kit: routes.kit,
-      keys: {
-        toText: (key) => directory.codec.toText(key),
-        // A key is not placed because somebody asks for its rows.
-        locate: (key) => directory.locate(key),
-        refresh: (key) => directory.refresh(key),
-      },
+      keys,
       gates,
       defaults: config.fanOut ?? {},
-      steady: undefined,
+      steady: new SteadyQuestions({
+        schema,
+        federation,
+        shards,
+        keys,
+        following,
+        moves: new MovesInMain(control, federation, directory.codec),
+        internals: (config as { readonly [STEADY_INTERNALS]?: SteadyInternals })[STEADY_INTERNALS],
+      }),
       plan: (node, { dialect }) => planFanOut(node, { schema, federation: federation.name, dialect }),
       combine: combineShards,
     };

@@ -80,6 +80,8 @@ export class MoveWork {
   record: MoveRecord;
   /** A cut-over was sent to main, and its answer has not come: whether the keys live at the target already is to be read there first. */
   outcomeUnknown = false;
+  /** When this process had the record in its hands: main had it then. By this process's clock. */
+  readonly takenUpMs = performance.now();
   #savedAt = performance.now();
 
   constructor(

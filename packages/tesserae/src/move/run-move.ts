@@ -11,6 +11,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isTesseraeError, TesseraeError } from "../base/errors.ts";
+import { QUIET_MS } from "../fan-out/steady/moves-seen.ts";
 import { claim, leave } from "./claim.ts";
 import { copyRows } from "./copier.ts";
 import { catchUp, closeSource, cutOver, openTarget, thaw } from "./cut-over.ts";
@@ -41,6 +42,7 @@ async function runSteps(work: MoveWork): Promise<void> {
         await work.advance("copy");
         break;
       case "copy":
+        await untilReadersKnow(work);
         await copyRows(work);
         await work.at("copy:done");
         await work.advance("catchUp");
@@ -79,6 +81,12 @@ async function runSteps(work: MoveWork): Promise<void> {
         return;
     }
   }
+}
+
+/** Who reads all shards looks for moves in main, and may rely on a look for this long: until then no row comes to the target. */
+async function untilReadersKnow(work: MoveWork): Promise<void> {
+  const until = work.takenUpMs + QUIET_MS;
+  await work.waitFor(undefined, () => until - performance.now());
 }
 
 const CALM_MS = 500;

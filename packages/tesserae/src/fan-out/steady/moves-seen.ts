@@ -32,6 +32,12 @@ export interface MovesSeen {
   readonly moves: readonly SeenMove[];
 }
 
+/**
+ * A mover brings no row to its target for so long after its move has been written in main, in milliseconds. So a look at main that found nothing holds for so long, counted from when
+ * it was put, and need not be put behind the shards' first rows.
+ */
+export const QUIET_MS = 25;
+
 /** How main is looked at. */
 export interface MovesUnderWay {
   /** With what has ended since the look before, of the moves that were under way then or have begun since. */

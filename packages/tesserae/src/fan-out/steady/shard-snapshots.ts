@@ -13,8 +13,8 @@ export interface OpenSnapshot {
 export interface SnapshotOptions {
   readonly federation: string;
   readonly signal: AbortSignal;
-  /** Called before a shard's snapshot is taken. */
-  at?(shard: number): void | Promise<void>;
+  /** Called before and after a shard's snapshot is taken. */
+  at(point: "snapshot" | "opened", shard: number): void | Promise<void>;
 }
 
 /** The connections are taken one after the other, in the order of the shards' numbers: whoever waits for one holds none that comes behind it. */
@@ -50,10 +50,11 @@ async function begin(
   { federation, at }: SnapshotOptions,
 ): Promise<Connection> {
   try {
-    await at?.(shard);
+    await at("snapshot", shard);
     await connection.begin({ isolation: "repeatable read", readOnly: true });
     const sql = `select kind from ${kit.dialect.quote(residenceTableName(federation))} limit 1`;
     await connection.run({ sql, parameters: [], readOnly: true });
+    await at("opened", shard);
     return connection;
   } catch (error) {
     connection.release(true);

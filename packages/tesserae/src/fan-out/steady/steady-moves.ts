@@ -1,18 +1,18 @@
 /**
  * Each row once, while tenants move: the answer to a question that goes to all shards.
  *
- *     look at main ─▶ ask the shards ─▶ first rows of all ─▶ look again: nothing has begun and nothing has cut over? ─▶ hand out
+ *     look at main ─▶ ask the shards ─▶ first rows of all ─▶ look again: nothing has begun, nothing has cut over? ─▶ hand out
  *                                                                  no ─▶ open all snapshots ─▶ look: nothing has cut over? ─▶ ask in them
  *                                                                                └──────────────── no ◀──┘
  *
- * A shard's statement shows one moment, which lies behind the first look and before its first rows. The look before may be an old one, as long as nothing was under way then; the look
- * afterwards is what a query costs where nothing moves: one select of main, of no rows. Where something was under way, the shards' statements leave out what their own residences
+ * A shard's statement shows one moment, which lies behind the first look and before its first rows. The look before may be an old one, as long as nothing was under way then; and where
+ * nothing is, the second one is put while the shards work, since a mover keeps quiet for a moment (`QUIET_MS`). So a query costs one small select of main where nothing moves, beside
+ * its own work, and many at a time share it. Where something was under way, the shards' statements leave out what their own residences
  * say is not theirs (`doubtful-keys.ts`). The second way is for when that was not enough: it needs quiet for as long as it takes to open the snapshots, not for as long as the
  * statements run. docs/internals/fan-out.md has the reasons.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { TesseraeError } from "../../base/errors.ts";
-import { FreshAnswers } from "../../base/fresh-answers.ts";
 import type { FederationModel, SchemaModel } from "../../schema/model.ts";
 import type { Target } from "../../session/target.ts";
 import type {
@@ -26,6 +26,7 @@ import type { CaughtUpReplicas } from "./caught-up-replicas.ts";
 import { doubtfulKeys } from "./doubtful-keys.ts";
 import { type DoubtfulKeys, ownRows } from "./key-conditions.ts";
 import { keyedSources } from "./keyed-sources.ts";
+import { LooksAtMain } from "./looks-at-main.ts";
 import { hasBegun, hasCutOver, type MovesSeen, type MovesUnderWay, underWay } from "./moves-seen.ts";
 import { openSnapshots } from "./shard-snapshots.ts";
 import type { SteadyInternals } from "./steady-points.ts";
@@ -46,12 +47,16 @@ export interface SteadyMovesOptions {
 
 export class SteadyMoves implements SteadyReads {
   readonly #options: SteadyMovesOptions;
-  readonly #looks = new FreshAnswers<MovesSeen>();
-  /** The latest look. */
-  #seen: MovesSeen | undefined;
+  readonly #looks: LooksAtMain;
 
   constructor(options: SteadyMovesOptions) {
     this.#options = options;
+    this.#looks = new LooksAtMain({
+      look: async (before) => {
+        await this.#at("look");
+        return options.moves.look(before);
+      },
+    });
   }
 
   async begin({ shards, signal }: SteadyQuestion): Promise<SteadyAnswer> {
@@ -62,13 +67,14 @@ export class SteadyMoves implements SteadyReads {
       target: this.#options.replicas.caughtUp(shard),
       statement: this.#ownRows(shard, doubtful),
     }));
+    this.#looks.lookAhead(before);
     await this.#at("begun");
     return {
       shards: asked,
       verdict: async (failed) => {
         await this.#at("asked");
-        const after = await this.#look(before);
-        if (!hasBegun(before, after) && !hasCutOver(before, after)) return "right";
+        if ((await this.#wasSteady(before)) && this.#options.internals?.alwaysCarefully !== true)
+          return "right";
         this.#options.replicas.forget();
         return this.#carefully(
           shards.filter(({ shard }) => !failed.has(shard)),
@@ -83,19 +89,18 @@ export class SteadyMoves implements SteadyReads {
    * hold to the end.
    */
   async #lookBefore(shards: readonly AskedShard[]): Promise<MovesSeen> {
-    const seen = this.#seen;
-    const replicas = this.#options.replicas;
-    if (replicas.concerns(shards)) return replicas.lookBefore(() => this.#look(seen));
+    const { seen } = this.#looks;
+    const { replicas } = this.#options;
+    if (replicas.concerns(shards)) return replicas.lookBefore(() => this.#looks.look(seen));
     if (seen !== undefined && underWay(seen).length === 0) return seen;
-    return this.#look(seen);
+    return this.#looks.look(seen);
   }
 
-  /** A look that begins now or later; all who ask for the same share it. */
-  async #look(before: MovesSeen | undefined): Promise<MovesSeen> {
-    const name = before === undefined ? "" : [before.newest, ...underWay(before).map(({ id }) => id)].join();
-    const seen = await this.#looks.ask(name, () => this.#options.moves.look(before));
-    this.#seen = seen;
-    return seen;
+  /** Whether each row was seen once in what was read between the look and this call. */
+  async #wasSteady(before: MovesSeen): Promise<boolean> {
+    if (await this.#looks.isQuietSince(before)) return true;
+    const after = await this.#looks.look(before);
+    return !hasBegun(before, after) && !hasCutOver(before, after);
   }
 
   async #carefully(shards: readonly AskedShard[], signal: AbortSignal): Promise<readonly ShardSnapshot[]> {
@@ -104,16 +109,16 @@ export class SteadyMoves implements SteadyReads {
     );
     const { name: federation } = this.#options.federation;
     for (let tries = 1; tries <= CAREFUL_TRIES_MAX; tries++) {
-      const before = await this.#look(this.#seen);
+      const before = await this.#looks.look(this.#looks.seen);
       const snapshots = await openSnapshots(targets, {
         federation,
         signal,
-        at: (shard) => this.#at("snapshot", shard),
+        at: (point, shard) => this.#at(point, shard),
       });
       let isOver = true;
       try {
         await this.#at("opened");
-        const after = await this.#look(before);
+        const after = await this.#looks.look(before);
         if (!hasCutOver(before, after)) {
           const doubtful = doubtfulKeys(federation, before, after);
           const statements = new Map(shards.map((shard) => [shard.shard, this.#ownRows(shard, doubtful)]));
