@@ -120,7 +120,7 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
     if (node.kind === "RawNode")
       throw new TesseraeError(
         "RAW_REFUSED",
-        "A whole raw statement cannot be taken apart over the shards. Build the query on fed.everywhere, or bring the shards' rows together with fed.gather({ sources, sql }).",
+        "A whole raw statement cannot be taken apart over the shards. Build the query on fed.everywhere, or bring the shards' rows together with fed.gather(sources, sql).",
         place,
       );
     if (isReadOnly(node)) return;
