@@ -32,6 +32,14 @@ export type {
 export type { Gather, GatheredSources } from "./fan-out/gather/gatherer.ts";
 export type { Gathering } from "./fan-out/gather/gathering.ts";
 export type { Everywhere, EverywhereResult } from "./fan-out/run/everywhere-session.ts";
+export {
+  EverywhereWriteError,
+  type EverywhereWriteReport,
+  type MovingWrite,
+  type RerunOptions,
+  type ShardWrite,
+  type WriteState,
+} from "./fan-out/write/write-report.ts";
 export type { FanOutDefaults, FanOutOptions, ShardEvent } from "./fan-out/run/fan-out-options.ts";
 export type { MissingShard } from "./fan-out/run/fan-out-run.ts";
 export {

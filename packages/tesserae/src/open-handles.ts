@@ -11,6 +11,7 @@ import type { Database } from "./engine/contract.ts";
 import type { ControlStore } from "./engine/control-store.ts";
 import { combineShards } from "./fan-out/merge/combine-shards.ts";
 import { planFanOut } from "./fan-out/plan/plan-fan-out.ts";
+import { WRITE_INTERNALS, type WriteInternals } from "./fan-out/write/write-internals.ts";
 import type { FanOutContext, FanOutKeys } from "./fan-out/run/fan-out-context.ts";
 import type { FanOutGates } from "./fan-out/run/fan-out-gates.ts";
 import { STEADY_INTERNALS, type SteadyInternals } from "./fan-out/steady/steady-points.ts";
@@ -174,6 +175,12 @@ export function openHandles<S extends Schema>(
         moves: new MovesInMain(control, federation, directory.codec),
         internals: (config as { readonly [STEADY_INTERNALS]?: SteadyInternals })[STEADY_INTERNALS],
       }),
+      writes: {
+        keys: directory.codec,
+        control,
+        waitMs: config.moves?.writeWaitMs,
+        at: (config as { readonly [WRITE_INTERNALS]?: WriteInternals })[WRITE_INTERNALS]?.at,
+      },
       plan: (node, { dialect }) => planFanOut(node, { schema, federation: federation.name, dialect }),
       combine: combineShards,
     };

@@ -98,6 +98,10 @@ const catalogue = {
     retryable: false,
     summary: "A query over all shards that cannot be answered exactly from the shards' own answers.",
   },
+  FAN_OUT_WRITE_FAILED: {
+    retryable: false,
+    summary: "A write over all shards was made on some of them and failed on others.",
+  },
   FEDERATION_UNKNOWN: {
     retryable: false,
     summary: "A federation that the schema does not define, or none named where it defines several.",

@@ -15,6 +15,10 @@ import type { KeyValue } from "../../schema/logical-type.ts";
 import { openTransaction } from "../../session/open-transaction.ts";
 import { isReadOnly } from "../../session/read-only.ts";
 import { RoutedQuery } from "../../session/routed-query.ts";
+import { CheckedWrite } from "../write/checked-write.ts";
+import { writeEverywhere } from "../write/write-everywhere.ts";
+import { WriteQuery } from "../write/write-query.ts";
+import type { EverywhereWriteReport } from "../write/write-report.ts";
 import type { FanOutContext } from "./fan-out-context.ts";
 import type { FanOutSettings } from "./fan-out-options.ts";
 import { FanOutQuery } from "./fan-out-query.ts";
@@ -55,6 +59,7 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
 
   override compileQuery(node: RootOperationNode, queryId: QueryId): CompiledQuery {
     const { kit, schema, federation, plan: planQuery } = this.scope.context;
+    if (this.scope.settings.allowEverywhere && isWrite(node)) return this.#compileWrite(node, queryId);
     this.#refuseWrite(node);
     const plan = planQuery(node as SelectQueryNode, { schema, federation, dialect: kit.dialect });
     const { sql, parameters } = kit.compile(plan.statement, queryId);
@@ -62,8 +67,38 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
   }
 
   override async executeQuery<R>(compiled: CompiledQuery, options?: QueryOptions): Promise<QueryResult<R>> {
+    if (WriteQuery.is(compiled)) {
+      const { affectedRows } = await this.write(compiled, options?.signal);
+      return { rows: [], numAffectedRows: affectedRows };
+    }
     const { result } = await this.collect<R>(compiled, options?.signal);
     return result;
+  }
+
+  /** What became of a write, shard by shard. FAN_OUT_WRITE_FAILED, with the same, where it failed on one. */
+  async write(compiled: CompiledQuery, signal?: AbortSignal): Promise<EverywhereWriteReport> {
+    const { context, settings, keys } = this.scope;
+    this.#refuseInTransaction();
+    // One of another session is checked like a new one: what it was allowed there, it is not here.
+    const own = settings.allowEverywhere && WriteQuery.is(compiled) && compiled.origin === this.#writeOrigin;
+    const query = own ? compiled : this.compileQuery(compiled.query as RootOperationNode, compiled.queryId);
+    if (!WriteQuery.is(query))
+      throw new TesseraeError(
+        "STATEMENT_REFUSED",
+        "write() takes an update or a delete; execute() a select.",
+        {
+          cluster: "shards",
+          federation: context.federation.name,
+        },
+      );
+    const signals = [signal, settings.signal].filter((each) => each !== undefined);
+    return writeEverywhere(query.query, context.shards, {
+      ...context.writes,
+      schema: context.schema,
+      only: keys,
+      concurrency: settings.concurrency,
+      signal: signals.length === 0 ? undefined : AbortSignal.any(signals),
+    });
   }
 
   /** The whole answer, and the run that it came of. */
@@ -113,6 +148,20 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
     return `all shards of federation ${this.scope.context.federation.name}`;
   }
 
+  /** Only the check of it: what each shard is sent has conditions that are known when it runs. */
+  #compileWrite(node: RootOperationNode, queryId: QueryId): CompiledQuery {
+    const { kit, schema, federation } = this.scope.context;
+    new CheckedWrite(node, schema, federation.name);
+    return new WriteQuery(kit.compile(node, queryId), queryId, this.#writeOrigin);
+  }
+
+  get #writeOrigin(): string {
+    const { keys, context } = this.scope;
+    return keys === undefined
+      ? `writes of ${this.#origin}`
+      : `writes of ${this.#origin}: ${keys.map((key) => context.keys.toText(key)).join()}`;
+  }
+
   /** Kysely's only writes are those of a tree; text is refused below. */
   #refuseWrite(node: RootOperationNode): void {
     const { federation } = this.scope.context;
@@ -126,7 +175,7 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
     if (isReadOnly(node)) return;
     throw new TesseraeError(
       "FAN_OUT_READ_ONLY",
-      "fed.everywhere takes plain selects: nothing that writes, and no row locks. Write through fed.at(key), each key's rows in a transaction of their own.",
+      "fed.everywhere takes plain selects: nothing that writes, and no row locks. Write through fed.at(key), each key's rows in a transaction of their own; or, an update or delete of every tenant's rows, through fed.everywhere.using({ allowEverywhere: true }).",
       place,
     );
   }
@@ -134,6 +183,12 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
   /** This federation's own query. One that was compiled elsewhere is planned like a new one; one key's is refused. */
   #own(compiled: CompiledQuery): FanOutQuery {
     if (FanOutQuery.is(compiled) && compiled.origin === this.#origin) return compiled;
+    if (WriteQuery.is(compiled))
+      throw new TesseraeError(
+        "STATEMENT_REFUSED",
+        "A write over all shards gives no rows: execute() it, or hand it to write(), which tells what became of each shard.",
+        { cluster: "shards", federation: this.scope.context.federation.name },
+      );
     const origin = FanOutQuery.is(compiled) ? compiled.origin : RoutedQuery.originOf(compiled);
     if (origin !== undefined)
       throw new TesseraeError(
@@ -146,14 +201,18 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
 
   #runOf({ plan, queryId }: FanOutQuery, signal: AbortSignal | undefined): FanOutRun {
     const { context, settings, keys } = this.scope;
-    const open = openTransaction();
-    if (open !== undefined)
-      throw new TesseraeError(
-        "TRANSACTION_OPEN",
-        `A transaction is open on ${open.target.name}, and a query over all shards would not see what it has written. Make the query before or after the transaction.`,
-        { cluster: "shards", federation: context.federation.name },
-      );
+    this.#refuseInTransaction();
     return new FanOutRun(context, { plan, queryId, keys, settings, signal });
+  }
+
+  #refuseInTransaction(): void {
+    const open = openTransaction();
+    if (open === undefined) return;
+    throw new TesseraeError(
+      "TRANSACTION_OPEN",
+      `A transaction is open on ${open.target.name}, and a query over all shards would not see what it has written. Make the query before or after the transaction.`,
+      { cluster: "shards", federation: this.scope.context.federation.name },
+    );
   }
 
   async #transform<R>(
@@ -168,6 +227,12 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
     }
     return transformed;
   }
+}
+
+function isWrite(node: RootOperationNode): boolean {
+  return (
+    node.kind === "UpdateQueryNode" || node.kind === "DeleteQueryNode" || node.kind === "InsertQueryNode"
+  );
 }
 
 export function noTransaction(): TesseraeError {

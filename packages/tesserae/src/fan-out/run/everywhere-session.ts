@@ -12,6 +12,7 @@ import {
   WithSchemaPlugin,
 } from "kysely";
 import { RoutedDriver } from "../../session/routed-connection.ts";
+import type { EverywhereWriteReport } from "../write/write-report.ts";
 import { EverywhereExecutor, type EverywhereScope, noTransaction } from "./everywhere-executor.ts";
 import { checkFanOutOptions, type FanOutOptions, fanOutSettings } from "./fan-out-options.ts";
 import type { MissingShard } from "./fan-out-run.ts";
@@ -76,6 +77,14 @@ export class Everywhere<DB> extends Kysely<DB> {
   ): Promise<EverywhereResult<O>> {
     const { result, run } = await this.#executor.collect<O>(query.compile(), options.signal);
     return { rows: result.rows, missing: run.missing, shards: run.shards };
+  }
+
+  /**
+   * Runs an update or delete over all shards, and tells what became of each. `using({ allowEverywhere: true })` lets it. FAN_OUT_WRITE_FAILED, whose `report` is the same, where a
+   * shard was not written; `report.rerun()` runs again what failed.
+   */
+  write(query: Compilable, options: { readonly signal?: AbortSignal } = {}): Promise<EverywhereWriteReport> {
+    return this.#executor.write(query.compile(), options.signal);
   }
 
   override transaction(): TransactionBuilder<DB> {

@@ -6,6 +6,7 @@ import type { FederationModel, SchemaModel } from "../../schema/model.ts";
 import type { DialectKit } from "../../session/dialect-kit.ts";
 import type { RouteAnswer, Target } from "../../session/target.ts";
 import type { FanOutPlan } from "../fan-out-plan.ts";
+import type { EverywhereWriteOptions } from "../write/write-everywhere.ts";
 import type { FanOutGates } from "./fan-out-gates.ts";
 import type { FanOutDefaults } from "./fan-out-options.ts";
 import type { SteadyReads } from "./steady-reads.ts";
@@ -23,6 +24,8 @@ export interface FanOutContext {
   readonly gates: FanOutGates;
   readonly defaults: FanOutDefaults;
   readonly steady: SteadyReads | undefined;
+  /** What writes over all shards need of main. */
+  readonly writes: Pick<EverywhereWriteOptions, "keys" | "control" | "waitMs" | "at">;
   /** Takes a query apart; FAN_OUT_UNSUPPORTED where that cannot be done exactly. */
   plan(
     node: SelectQueryNode,

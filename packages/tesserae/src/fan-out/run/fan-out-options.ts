@@ -36,6 +36,10 @@ export interface FanOutOptions extends FanOutDefaults {
   readonly replica?: boolean;
   /** Hears what each shard does. What it throws ends the query. */
   readonly onShard?: (event: ShardEvent) => void;
+  /**
+   * Lets `updateTable` and `deleteFrom` write the rows of every tenant, each shard in a transaction of its own. Without it they are refused. Default false.
+   */
+  readonly allowEverywhere?: boolean;
   /** Ends the query, and the statements on the shards' servers, when it is aborted. */
   readonly signal?: AbortSignal;
 }
@@ -50,6 +54,7 @@ export interface FanOutSettings {
   readonly partial: boolean;
   readonly shardColumn: string | undefined;
   readonly replica: boolean;
+  readonly allowEverywhere: boolean;
   readonly onShard: ((event: ShardEvent) => void) | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -72,6 +77,7 @@ const KINDS: Readonly<Record<keyof FanOutOptions, Kind>> = {
   mode: ["complete", "partial"],
   shardColumn: "text",
   replica: "boolean",
+  allowEverywhere: "boolean",
   onShard: "function",
   signal: "signal",
 };
@@ -86,6 +92,7 @@ export function fanOutSettings(defaults: FanOutDefaults, options: FanOutOptions)
     partial: options.mode === "partial",
     shardColumn: options.shardColumn,
     replica: options.replica ?? false,
+    allowEverywhere: options.allowEverywhere ?? false,
     onShard: options.onShard,
     signal: options.signal,
   };
