@@ -8,7 +8,6 @@ import {
   type QueryId,
   type QueryResult,
   type RootOperationNode,
-  type SelectQueryNode,
 } from "kysely";
 import { TesseraeError } from "../../base/errors.ts";
 import type { KeyValue } from "../../schema/logical-type.ts";
@@ -23,6 +22,7 @@ import type { FanOutContext } from "./fan-out-context.ts";
 import type { FanOutSettings } from "./fan-out-options.ts";
 import { FanOutQuery } from "./fan-out-query.ts";
 import { FanOutRun } from "./fan-out-run.ts";
+import { plannedQuery } from "./planned-queries.ts";
 
 type QueryOptions = Parameters<DefaultQueryExecutor["executeQuery"]>[1];
 type StreamOptions = Parameters<DefaultQueryExecutor["stream"]>[2];
@@ -58,12 +58,12 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
   }
 
   override compileQuery(node: RootOperationNode, queryId: QueryId): CompiledQuery {
-    const { kit, schema, federation, plan: planQuery } = this.scope.context;
+    const { context } = this.scope;
     if (this.scope.settings.allowEverywhere && isWrite(node)) return this.#compileWrite(node, queryId);
     this.#refuseWrite(node);
-    const plan = planQuery(node as SelectQueryNode, { schema, federation, dialect: kit.dialect });
-    const { sql, parameters } = kit.compile(plan.statement, queryId);
-    return new FanOutQuery({ query: node, sql, parameters }, queryId, this.#origin, plan);
+    const planned = plannedQuery(node, queryId, context);
+    const { sql, parameters } = planned.statement.for(context.kit).planned;
+    return new FanOutQuery({ query: node, sql, parameters }, queryId, this.#origin, planned);
   }
 
   override async executeQuery<R>(compiled: CompiledQuery, options?: QueryOptions): Promise<QueryResult<R>> {
@@ -199,10 +199,10 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
     return this.compileQuery(compiled.query as RootOperationNode, compiled.queryId) as FanOutQuery;
   }
 
-  #runOf({ plan, queryId }: FanOutQuery, signal: AbortSignal | undefined): FanOutRun {
+  #runOf({ planned, queryId }: FanOutQuery, signal: AbortSignal | undefined): FanOutRun {
     const { context, settings, keys } = this.scope;
     this.#refuseInTransaction();
-    return new FanOutRun(context, { plan, queryId, keys, settings, signal });
+    return new FanOutRun(context, { planned, queryId, keys, settings, signal });
   }
 
   #refuseInTransaction(): void {

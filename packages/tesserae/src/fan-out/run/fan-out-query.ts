@@ -2,7 +2,7 @@
  * A compiled query over all shards: its plan, and whose it is. A class with a private field, so that a copy of it is none. Its text and parameters are those that a shard runs.
  */
 import type { CompiledQuery, QueryId, RootOperationNode } from "kysely";
-import type { FanOutPlan } from "../fan-out-plan.ts";
+import type { PlannedQuery } from "./planned-queries.ts";
 
 export class FanOutQuery implements CompiledQuery {
   readonly query: RootOperationNode;
@@ -10,7 +10,7 @@ export class FanOutQuery implements CompiledQuery {
   readonly sql: string;
   readonly parameters: readonly unknown[];
   readonly #origin: string;
-  readonly #plan: FanOutPlan;
+  readonly #planned: PlannedQuery;
 
   constructor(
     compiled: {
@@ -20,20 +20,20 @@ export class FanOutQuery implements CompiledQuery {
     },
     queryId: QueryId,
     origin: string,
-    plan: FanOutPlan,
+    planned: PlannedQuery,
   ) {
     this.query = compiled.query;
     this.queryId = queryId;
     this.sql = compiled.sql;
     this.parameters = compiled.parameters;
     this.#origin = origin;
-    this.#plan = plan;
+    this.#planned = planned;
     Object.freeze(this.parameters);
     Object.freeze(this);
   }
 
   static is(query: CompiledQuery): query is FanOutQuery {
-    return #plan in query;
+    return #planned in query;
   }
 
   /** The federation that it was planned for. */
@@ -41,7 +41,7 @@ export class FanOutQuery implements CompiledQuery {
     return this.#origin;
   }
 
-  get plan(): FanOutPlan {
-    return this.#plan;
+  get planned(): PlannedQuery {
+    return this.#planned;
   }
 }

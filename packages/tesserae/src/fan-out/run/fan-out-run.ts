@@ -6,7 +6,7 @@
  * An attempt is given up and made again, with nothing handed out, where keys have moved to shards that were not asked, and where a shard failed whose rows are in the answer already
  * and the answer may do without that shard. Whatever ends an attempt stops the statements of all its shards on their servers.
  */
-import type { QueryId } from "kysely";
+import type { QueryId, SelectQueryNode } from "kysely";
 import { TesseraeError } from "../../base/errors.ts";
 import { Semaphore } from "../../base/semaphore.ts";
 import type { KeyValue } from "../../schema/logical-type.ts";
@@ -14,8 +14,10 @@ import type { FanOutPlan } from "../fan-out-plan.ts";
 import { askedShards } from "./asked-shards.ts";
 import type { FanOutContext } from "./fan-out-context.ts";
 import type { FanOutSettings } from "./fan-out-options.ts";
+import type { PlannedQuery } from "./planned-queries.ts";
+import { PlannedStatement } from "./planned-statement.ts";
 import { rowDecoder } from "./row-decoder.ts";
-import { batchRowsFor, CompiledStatements, withShardColumn } from "./run-plan.ts";
+import { batchRowsFor, withShardColumn } from "./run-plan.ts";
 import { RunStop } from "./run-stop.ts";
 import { type ReaderRun, ShardReader, type ShardWork, shardFailed } from "./shard-reader.ts";
 import type { AskedShard, ShardSnapshot, SteadyAnswer } from "./steady-reads.ts";
@@ -32,7 +34,7 @@ export interface MissingShard {
 }
 
 export interface FanOutQuestion {
-  readonly plan: FanOutPlan;
+  readonly planned: PlannedQuery;
   readonly queryId: QueryId;
   /** The session's own keys; undefined for all. */
   readonly keys: readonly KeyValue[] | undefined;
@@ -58,14 +60,15 @@ export class FanOutRun {
   readonly #began = performance.now();
   readonly #missing = new Map<number, TesseraeError>();
   readonly #asked = new Set<number>();
-  #statements: CompiledStatements;
+  /** Those that differ from the plan's: with keys, or with what a shard does not own left out. */
+  readonly #statements = new Map<SelectQueryNode, PlannedStatement>();
 
   constructor(context: FanOutContext, question: FanOutQuestion) {
-    const { plan, settings, queryId } = question;
+    const { planned, settings } = question;
+    const { plan } = planned;
     this.#context = context;
     this.#question = question;
     this.#plan = settings.shardColumn === undefined ? plan : withShardColumn(plan, settings.shardColumn);
-    this.#statements = new CompiledStatements(queryId);
   }
 
   /** Shards that the answer does without, in the order of their numbers. */
@@ -145,7 +148,8 @@ export class FanOutRun {
   }
 
   async #chooseShards(fresh: boolean): Promise<AskedShard[]> {
-    const { plan, keys, settings } = this.#question;
+    const { keys, settings } = this.#question;
+    const { plan } = this.#question.planned;
     const without = new Set(this.#missing.keys());
     const { replica } = settings;
     const asked = await askedShards({ context: this.#context, plan, keys, replica, fresh, without });
@@ -161,7 +165,8 @@ export class FanOutRun {
     open: ShardReader[],
   ): Promise<readonly ShardReader[]> {
     const { steady } = this.#context;
-    const { plan, keys } = this.#question;
+    const { keys } = this.#question;
+    const { plan } = this.#question.planned;
     const { stop } = run;
     const start = (work: ShardWork) => {
       const reader = new ShardReader(work, run);
@@ -190,11 +195,22 @@ export class FanOutRun {
     snapshot?: ShardSnapshot,
   ): ShardWork {
     const { kit } = target;
-    const { statement, plan } = this.#statements.of(kit, node);
-    const { columns } = this.#question.plan;
+    const { statement, plan } = this.#statementOf(node).for(kit);
+    const { columns } = this.#question.planned.plan;
     const number = this.#question.settings.shardColumn === undefined ? undefined : shard;
     const decode = rowDecoder(columns, plan, kit.dialect, number);
     return { shard, target, statement, decode, batchRows, snapshot };
+  }
+
+  #statementOf(node: SelectQueryNode): PlannedStatement {
+    const { planned, queryId } = this.#question;
+    if (node === planned.statement.node) return planned.statement;
+    let statement = this.#statements.get(node);
+    if (statement === undefined) {
+      statement = new PlannedStatement(node, queryId);
+      this.#statements.set(node, statement);
+    }
+    return statement;
   }
 
   #readerRun(

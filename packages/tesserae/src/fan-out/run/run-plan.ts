@@ -1,10 +1,7 @@
-/** What a run makes of a plan before any shard is asked: the column with the shard's number, the size of batches, the statement of each engine. */
-import type { QueryId, SelectQueryNode, ValueNode } from "kysely";
+/** What a run makes of a plan before any shard is asked: the column with the shard's number, and the size of batches. */
+import type { ValueNode } from "kysely";
 import { TesseraeError } from "../../base/errors.ts";
-import type { Statement } from "../../engine/contract.ts";
 import type { LogicalType } from "../../schema/logical-type.ts";
-import type { DialectKit } from "../../session/dialect-kit.ts";
-import type { StatementPlan } from "../../session/statement-plan.ts";
 import type { FanOutPlan } from "../fan-out-plan.ts";
 
 /** So many rows of a shard come in one answer: fewer trips, and a statement that the server has prepared already. */
@@ -53,34 +50,4 @@ function rowsMaxOf({ statement, combine }: FanOutPlan): number {
   if (limit?.kind !== "ValueNode") return Number.POSITIVE_INFINITY;
   const { value } = limit as ValueNode;
   return typeof value === "number" || typeof value === "bigint" ? Number(value) : Number.POSITIVE_INFINITY;
-}
-
-export interface CompiledStatement {
-  readonly statement: Statement;
-  readonly plan: StatementPlan;
-}
-
-/** The statement of a run for each engine and each tree, compiled once. */
-export class CompiledStatements {
-  readonly #queryId: QueryId;
-  readonly #compiled = new Map<DialectKit, Map<SelectQueryNode, CompiledStatement>>();
-
-  constructor(queryId: QueryId) {
-    this.#queryId = queryId;
-  }
-
-  of(kit: DialectKit, node: SelectQueryNode): CompiledStatement {
-    let ofKit = this.#compiled.get(kit);
-    if (ofKit === undefined) {
-      ofKit = new Map();
-      this.#compiled.set(kit, ofKit);
-    }
-    let compiled = ofKit.get(node);
-    if (compiled === undefined) {
-      const { sql, parameters, plan } = kit.compile(node, this.#queryId);
-      compiled = { statement: { ...plan.statement(sql, parameters), streamWhole: true }, plan };
-      ofKit.set(node, compiled);
-    }
-    return compiled;
-  }
 }
