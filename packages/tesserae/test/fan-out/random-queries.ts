@@ -169,15 +169,16 @@ export class RandomFanOutQuery {
   }
 
   #condition(eb: AnyDatabase, sources: readonly Source[]): AnyDatabase {
+    const first = sources[0] as Source;
     switch (this.#draw(8)) {
       case 0:
         return eb.or([this.#comparison(eb, sources), this.#comparison(eb, sources)]);
       case 1:
         return eb.not(this.#comparison(eb, sources));
       case 2:
-        return this.#keyCondition(eb);
+        return this.#keyCondition(eb, `${first.alias}.owner`);
       case 3:
-        return this.#subquery(eb);
+        return this.#subquery(eb, first);
       default:
         return this.#comparison(eb, sources);
     }
@@ -193,37 +194,38 @@ export class RandomFanOutQuery {
     return eb(ref, operator, comparedValue(kind, this.#draw));
   }
 
-  #keyCondition(eb: AnyDatabase): AnyDatabase {
+  #keyCondition(eb: AnyDatabase, owner: string): AnyDatabase {
     const owners = this.#some(OWNERS, 3);
-    if (owners.length === 1) return eb("p.owner", "=", owners[0]);
-    return this.#chance(2)
-      ? eb("p.owner", "in", owners)
-      : eb.or(owners.map((owner) => eb("p.owner", "=", owner)));
+    if (owners.length === 1) return eb(owner, "=", owners[0]);
+    return this.#chance(2) ? eb(owner, "in", owners) : eb.or(owners.map((one) => eb(owner, "=", one)));
   }
 
-  /** Bound to the key of `p`, over reference tables alone, or compared with the key. */
-  #subquery(eb: AnyDatabase): AnyDatabase {
-    const own = () => eb.selectFrom("notes as s").whereRef("s.owner", "=", "p.owner");
+  /** Bound to the key of the first source, over reference tables alone, or compared with the key. */
+  #subquery(eb: AnyDatabase, { alias, columns }: Source): AnyDatabase {
+    const own = () => eb.selectFrom("notes as q").whereRef("q.owner", "=", `${alias}.owner`);
+    // Whether null is not among a list depends on all shards' rows.
+    const member = (left: AnyDatabase, query: AnyDatabase) =>
+      this.#chance(2)
+        ? eb(left, "in", query)
+        : eb.and([eb(`${alias}.owner`, "is not", null), eb(left, "not in", query)]);
     switch (this.#draw(6)) {
       case 0:
-        return eb.exists(own().select("s.id").where("s.n", ">", this.#draw(4)));
+        return eb.exists(own().select("q.id").where("q.n", ">", this.#draw(4)));
       case 1:
-        return eb.not(eb.exists(own().select("s.id").whereRef("s.person_id", "=", "p.id")));
+        return eb.not(eb.exists(own().select("q.id").whereRef("q.person_id", "=", `${alias}.id`)));
       case 2:
-        return eb(
-          eb.refTuple("p.owner", "p.id"),
-          this.#pick(["in", "not in"]),
+        return member(
+          eb.refTuple(`${alias}.owner`, `${alias}.id`),
           eb
-            .selectFrom("notes as s")
-            .select(["s.owner", "s.person_id"])
-            .where("s.person_id", "is not", null)
+            .selectFrom("notes as q")
+            .select(["q.owner", "q.person_id"])
+            .where("q.person_id", "is not", null)
             .$asTuple("owner", "person_id"),
         );
       case 3:
-        return eb(
-          "p.owner",
-          this.#pick(["in", "not in"]),
-          eb.selectFrom("notes as s").select("s.owner").where("s.n", ">", this.#draw(4)),
+        return member(
+          `${alias}.owner`,
+          eb.selectFrom("notes as q").select("q.owner").where("q.n", ">", this.#draw(4)),
         );
       case 4:
         return eb(
@@ -231,8 +233,10 @@ export class RandomFanOutQuery {
           ">",
           BigInt(this.#draw(3)),
         );
-      default:
-        return eb("p.theme_id", "in", eb.selectFrom("themes as s").select("s.id").where("s.n", "<", 3));
+      default: {
+        const whole = columns.find(({ kind }) => kind === "bigint")?.ref;
+        return eb(whole, "in", eb.selectFrom("themes as q").select("q.id").where("q.n", "<", 3));
+      }
     }
   }
 

@@ -4,6 +4,7 @@ import type {
   OperationNode,
   PrimitiveValueListNode,
   RawNode,
+  TupleNode,
   ValueListNode,
 } from "kysely";
 import { checkBigint, checkBytes, checkText, checkUuid } from "../../engine/value-checks.ts";
@@ -109,16 +110,30 @@ export class EqualColumns {
 export function noteNotNull(conditions: readonly OperationNode[], scope: Scope): void {
   for (const node of conditions) {
     if (node.kind !== "BinaryOperationNode") continue;
-    const { leftOperand, rightOperand } = node as BinaryOperationNode;
-    const operator = operatorOf(node);
-    if (!["=", "in", "is not", "<", "<=", ">", ">="].includes(operator)) continue;
-    if (operator === "is not" && givenValue(rightOperand)?.value !== null) continue;
-    for (const side of operator === "is not" || operator === "in"
-      ? [leftOperand]
-      : [leftOperand, rightOperand]) {
+    for (const side of sidesNotNull(node as BinaryOperationNode)) {
       const found = scope.resolveHere(side);
       if (found !== undefined) scope.notNull.add(scope.idOf(found));
     }
+  }
+}
+
+function sidesNotNull(node: BinaryOperationNode): readonly OperationNode[] {
+  const { leftOperand, rightOperand } = node;
+  switch (operatorOf(node)) {
+    case "=":
+    case "<":
+    case "<=":
+    case ">":
+    case ">=":
+      return [leftOperand, rightOperand];
+    case "is not":
+      return givenValue(rightOperand)?.value === null ? [leftOperand] : [];
+    case "in": {
+      const left = inside(leftOperand);
+      return left.kind === "TupleNode" ? (left as TupleNode).values : [left];
+    }
+    default:
+      return [];
   }
 }
 

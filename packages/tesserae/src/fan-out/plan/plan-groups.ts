@@ -50,9 +50,7 @@ export function planGroups(block: Block, { dialect, types }: GroupsContext): Fan
   if (isDistinct(node)) refuseDistinct(output, parts.keyCount);
 
   const sorted = groupOrder(order, parts, dialect);
-  const inOrder = order.every(
-    ({ value }, index) => value.kind === "column" && value.column === sorted[index]?.column,
-  );
+  const inOrder = order.every(({ value }) => isKey(value, parts));
   const limits = readLimits(node);
   const pushed = inOrder && having === undefined && !parts.countsDistinct && parts.keyCount > 0;
   const grouped = parts.groupedColumns;
@@ -144,10 +142,11 @@ function groupOrder(
   { capabilities }: Pick<EngineDialect, "capabilities">,
 ): SortedColumn[] {
   const sorted: SortedColumn[] = [];
-  const byKeys = order.every(({ value }) => isKey(value, parts));
-  if (byKeys)
-    for (const { value, type, descending, nullsFirst } of order)
-      sorted.push({ column: (value as { readonly column: number }).column, type, descending, nullsFirst });
+  if (order.every(({ value }) => isKey(value, parts)))
+    for (const { value, ...rest } of order) {
+      const { column } = value as { readonly column: number };
+      if (!sorted.some((item) => item.column === column)) sorted.push({ column, ...rest });
+    }
   const columns = parts.columns();
   for (let column = 0; column < parts.groupedColumns; column++) {
     if (sorted.some((item) => item.column === column)) continue;
