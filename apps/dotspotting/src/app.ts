@@ -7,6 +7,7 @@ import type { Environment, Services } from "./web/environment.ts";
 import { formGuard, securityHeaders, visitor } from "./web/guards.ts";
 import { operatorRoutes } from "./web/operator-routes.ts";
 import { ownWrites } from "./web/own-writes.ts";
+import { searchRoutes } from "./web/search-routes.ts";
 import { sheetRoutes } from "./web/sheet-routes.ts";
 import { uploadRoutes } from "./web/upload-routes.ts";
 
@@ -24,6 +25,7 @@ export function createApp(services: Services): Hono<Environment> {
   app.use(visitor);
   app.use(formGuard);
   app.route("/", sheetRoutes);
+  app.route("/", searchRoutes);
   app.route("/", accountRoutes);
   app.route("/", uploadRoutes);
   app.route("/", operatorRoutes);

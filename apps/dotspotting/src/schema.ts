@@ -77,6 +77,8 @@ export const schema = defineSchema({
       },
       { indexes: [["sheet_id", "id"]] },
     ),
+    /** Sheets all of whose dots have their texts. Those imported before there was a search are made good at a start. */
+    searchable_sheets: global({ id: bigint() }),
     sheets: federated("user_id", {
       id: bigint().ticket("sheets"),
       user_id: bigint(),
@@ -105,6 +107,23 @@ export const schema = defineSchema({
         created: timestamp(),
       },
       { indexes: [["user_id", "sheet_id", "id"]] },
+    ),
+    /** What a dot is searched by, in the form of `search-text.ts`; the second index is the search's order. */
+    dot_texts: federated(
+      "user_id",
+      {
+        id: bigint(),
+        user_id: bigint(),
+        sheet_id: bigint(),
+        created: timestamp(),
+        text: text(),
+      },
+      {
+        indexes: [
+          ["user_id", "sheet_id", "id"],
+          ["created", "id"],
+        ],
+      },
     ),
   },
 });

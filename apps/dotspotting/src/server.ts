@@ -2,6 +2,7 @@
 import { isTesseraeError } from "tesserae";
 import { openFederation, readDatabases } from "./federation.ts";
 import { importSamples } from "./sample.ts";
+import { makeOlderSheetsSearchable } from "./search/dot-texts.ts";
 import { type RunningServer, startServer } from "./serve.ts";
 import { createServices } from "./services.ts";
 import { readSettings, type Settings, StartRefused } from "./settings.ts";
@@ -18,6 +19,10 @@ async function main(): Promise<void> {
     const server = await listen(services, settings);
     stopOnSignals(server, services);
     services.moves.keepGoing();
+    // Beside the requests: what is not searchable yet is not found, and nothing else waits for it.
+    makeOlderSheetsSearchable(fed).catch((error: unknown) =>
+      services.log("Older sheets could not be made searchable; the next start goes on", error),
+    );
     console.log(`Dotspotting: http://localhost:${server.port}`);
     // Made once and kept; made now, the first visitor does not wait for it.
     await services.basemap.layer("land");

@@ -65,6 +65,16 @@ export async function findUserByName(fed: DotFederation, name: string): Promise<
     .executeTakeFirst();
 }
 
+/** The names of some users, by id. */
+export async function namesOfUsers(
+  fed: DotFederation,
+  ids: readonly bigint[],
+): Promise<ReadonlyMap<bigint, string>> {
+  if (ids.length === 0) return new Map();
+  const rows = await fed.main.selectFrom("users").select(["id", "name"]).where("id", "in", ids).execute();
+  return new Map(rows.map(({ id, name }) => [id, name]));
+}
+
 /** The user with this name and password. It takes the same time whether the name or the password is wrong. */
 export async function authenticate(
   fed: DotFederation,

@@ -19,7 +19,7 @@ export async function deleteSheet(fed: DotFederation, userId: bigint, sheetId: b
     .where("state", "!=", "deleted")
     .execute();
   await fed.at(userId).updateTable("sheets").set({ state: "deleting" }).where("id", "=", sheetId).execute();
-  await deleteDots(fed, userId, sheetId);
+  for (const table of ["dot_texts", "dots"] as const) await deleteRows(fed, userId, sheetId, table);
   await fed.at(userId).deleteFrom("sheets").where("id", "=", sheetId).execute();
   await buryDots(fed, sheetId);
   await fed.main
@@ -27,13 +27,20 @@ export async function deleteSheet(fed: DotFederation, userId: bigint, sheetId: b
     .set({ state: "deleted", touched: new Date(), preview: [], fingerprint: null })
     .where("id", "=", sheetId)
     .execute();
+  await fed.main.deleteFrom("searchable_sheets").where("id", "=", sheetId).execute();
 }
 
-async function deleteDots(fed: DotFederation, userId: bigint, sheetId: bigint): Promise<void> {
+/** The rows of a sheet in one table of its owner's shard. A text may be there without its dot, after an import that was broken off. */
+async function deleteRows(
+  fed: DotFederation,
+  userId: bigint,
+  sheetId: bigint,
+  table: "dots" | "dot_texts",
+): Promise<void> {
   for (;;) {
     const first = await fed
       .at(userId)
-      .selectFrom("dots")
+      .selectFrom(table)
       .select("id")
       .where("sheet_id", "=", sheetId)
       .orderBy("id")
@@ -42,7 +49,7 @@ async function deleteDots(fed: DotFederation, userId: bigint, sheetId: bigint): 
     if (first.length === 0) return;
     await fed
       .at(userId)
-      .deleteFrom("dots")
+      .deleteFrom(table)
       .where("sheet_id", "=", sheetId)
       .where("id", "<=", first.at(-1)!.id)
       .execute();

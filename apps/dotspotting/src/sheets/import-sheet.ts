@@ -3,6 +3,7 @@ import type { DotFederation } from "../federation.ts";
 import type { Place } from "../places/place.ts";
 import { openPlaces, type PlaceFile } from "../places/read-places.ts";
 import type { ImportReport, Visibility } from "../schema.ts";
+import { markSearchable, writeDotTexts } from "../search/dot-texts.ts";
 import { deleteSheet } from "./delete-sheet.ts";
 import { Preview } from "./preview.ts";
 import { signOfLifeMs } from "./sheets.ts";
@@ -76,6 +77,7 @@ export async function importSheet(
       fingerprint,
       preview: counts.preview.points(),
     };
+    await markSearchable(fed, sheetId);
     await finishSheet(fed, request.userId, sheetId, outcome, finished);
     return { outcome, sheetId, dots: counts.dots, report };
   } catch (error) {
@@ -163,8 +165,8 @@ async function writeRows(
 }
 
 /**
- * One batch: its ids, then its entries in the lookup and its rows on the shard at the same time. Should one of the two fail, the other is
- * waited for all the same: whoever cleans up afterwards must not be overtaken by it.
+ * One batch: its ids, then its entries in the lookup, its rows on the shard and their texts at the same time. Should one of them fail, the others are
+ * waited for all the same: whoever cleans up afterwards must not be overtaken by them.
  */
 async function writeDots(
   fed: DotFederation,
@@ -179,6 +181,7 @@ async function writeDots(
   const written = await Promise.allSettled([
     fed.main.insertInto("dots_lookup").values(entries).execute(),
     fed.at(userId).insertInto("dots").values(rows).execute(),
+    writeDotTexts(fed, userId, sheetId, rows),
   ]);
   for (const part of written) if (part.status === "rejected") throw part.reason;
 }

@@ -14,6 +14,7 @@ import {
 } from "../sheets/sheets.ts";
 import { gone, notFound, page, toLogIn } from "./answers.ts";
 import { type Environment, formToken, type Web } from "./environment.ts";
+import { geoJsonFeature, geoJsonHeaders } from "./geo-json.ts";
 import { dotPage } from "./pages/dot.ts";
 import { frontPage, frontPageDefaults } from "./pages/front.ts";
 import { deletePage, sheetPage, sheetPageDefaults } from "./pages/sheet.ts";
@@ -168,11 +169,5 @@ function geoJson(c: Web, batches: AsyncGenerator<MapDot[]>): Response {
     },
     { highWaterMark: 0 },
   );
-  return c.body(body, 200, { "Content-Type": "application/geo+json", "Cache-Control": "private, no-cache" });
-}
-
-function geoJsonFeature({ id, latitude, longitude, label }: MapDot): string {
-  const properties = `{"id":"${id}","label":${JSON.stringify(label)}}`;
-  const coordinates = `[${Number(longitude)},${Number(latitude)}]`;
-  return `{"type":"Feature","properties":${properties},"geometry":{"type":"Point","coordinates":${coordinates}}}`;
+  return c.body(body, 200, geoJsonHeaders);
 }

@@ -36,7 +36,7 @@ export function layout(frame: PageFrame, body: Html): Html {
     <a class="skip" href="#content">Skip to the content</a>
     <header class="top">
       <a class="brand" href="/">${mark}<span>Dotspotting</span></a>
-      <nav aria-label="Main">${user && token ? memberLinks(user, isOperator, token) : visitorLinks()}</nav>
+      <nav aria-label="Main"><a href="/search">Search</a> ${user && token ? memberLinks(user, isOperator, token) : visitorLinks()}</nav>
     </header>
     <main id="content" class="${width}">${body}</main>
     <footer class="bottom">
