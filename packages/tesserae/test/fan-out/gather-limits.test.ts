@@ -101,13 +101,18 @@ describe("memory", () => {
     expect(spilled.length).toBeGreaterThan(0);
   });
 
-  test.each<[string, GatherOptions, RegExp]>([
-    ["rows", { rowsMax: 999 }, /More than 999 rows.*source "rows"/],
-    ["memory and temporary space", { memoryLimitBytes: 32 * MIB, spillLimitBytes: MIB }, /spillLimitBytes/],
-    ["rows of the answer", { resultRowsMax: 10 }, /more than 10 rows.*stream\(\)/],
-    ["memory, with SQLite", { engine: "sqlite", memoryLimitBytes: 32 * MIB }, /memoryLimitBytes/],
-  ])("more %s than allowed are refused", async (_, options, message) => {
-    const asked = opened.fed.gather({ rows: manyRows(200_000) }, "select * from rows", [], options);
+  test.each<[string, number, GatherOptions, RegExp]>([
+    ["rows", 1000, { rowsMax: 999 }, /More than 999 rows.*source "rows"/],
+    [
+      "memory and temporary space",
+      160_000,
+      { memoryLimitBytes: 32 * MIB, spillLimitBytes: MIB },
+      /spillLimitBytes/,
+    ],
+    ["rows of the answer", 1000, { resultRowsMax: 10 }, /more than 10 rows.*stream\(\)/],
+    ["memory, with SQLite", 160_000, { engine: "sqlite", memoryLimitBytes: 32 * MIB }, /memoryLimitBytes/],
+  ])("more %s than allowed are refused", async (_, rows, options, message) => {
+    const asked = opened.fed.gather({ rows: manyRows(rows) }, "select * from rows", [], options);
     expect(await failureOf(asked)).toMatchObject({
       code: "GATHER_TOO_LARGE",
       message: expect.stringMatching(message),
