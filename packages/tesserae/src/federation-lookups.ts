@@ -5,6 +5,7 @@ import type { LookupRows, LookupValue } from "./lookups/lookup-rows.ts";
 import type { OpenedLookups } from "./open-lookups.ts";
 import type { KeyValue } from "./schema/logical-type.ts";
 import type { SchemaModel, TableModel } from "./schema/model.ts";
+import { type RebuildResult, rebuildLookup } from "./session/lookup-rebuild.ts";
 import { type SweepOptions, type SweepResult, sweepLookup } from "./session/lookup-sweep.ts";
 
 /** A row by its id, or by a column and its value: `{ email: "ada@example.org" }`. */
@@ -86,6 +87,23 @@ export class FederationLookups {
     return results;
   }
 
+  /**
+   * Fills the lookups of a table from the rows that are there, while applications go on. Needed once for a table that is older than its lookup, and after rows were written
+   * past the library. It may be cut off and run again. A value that two keys have is named in the result, and is the application's to change.
+   */
+  async rebuild(table: string): Promise<RebuildResult[]> {
+    const wanted = this.#all.filter(({ rows }) => rows.lookup.table.name === table);
+    if (wanted.length === 0)
+      throw unknownLookup(this.#schema.tables.get(table), table, undefined, "lookups.rebuild");
+    const results: RebuildResult[] = [];
+    for (const { rows, opened } of wanted) {
+      const result = await rebuildLookup({ ...opened, rows });
+      if (result.complete) await this.#marks.setComplete(rows.lookup);
+      results.push(result);
+    }
+    return results;
+  }
+
   async #keyOf(rows: LookupRows, value: LookupValue): Promise<KeyValue | undefined> {
     const [row] = await rows.read([value]);
     if (row !== undefined) return row.key;
@@ -105,13 +123,23 @@ export class FederationLookups {
       ({ rows: { lookup } }) => lookup.table.name === table && lookup.column.name === column,
     );
     if (known !== undefined) return { ...known, value: canonical(known.rows, value) };
-    const others = model?.lookups.length ? ` It is looked up by: ${model.lookups.join(", ")}.` : "";
-    throw new TesseraeError(
-      "LOOKUP_UNKNOWN",
-      `Table "${table}" has no lookup by "${column ?? "id"}".${others} Add the column to the table's option lookup: ["${column ?? "id"}"], or read with fed.at(key) or fed.everywhere.`,
-      { table, column, operation: "find" },
-    );
+    throw unknownLookup(model, table, column, "find");
   }
+}
+
+function unknownLookup(
+  model: TableModel | undefined,
+  table: string,
+  column: string | undefined,
+  operation: string,
+): TesseraeError {
+  const others = model?.lookups.length ? ` It is looked up by: ${model.lookups.join(", ")}.` : "";
+  const name = column ?? "id";
+  return new TesseraeError(
+    "LOOKUP_UNKNOWN",
+    `Table "${table}" has no lookup${column === undefined ? "" : ` by "${column}"`}.${others} Add the column to the table's option lookup: ["${name}"], or read with fed.at(key) or fed.everywhere.`,
+    { table, column, operation },
+  );
 }
 
 function canonical(rows: LookupRows, value: unknown): LookupValue {

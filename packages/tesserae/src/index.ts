@@ -32,6 +32,8 @@ export type {
 export type { Gather, GatheredSources } from "./fan-out/gather/gatherer.ts";
 export type { Gathering } from "./fan-out/gather/gathering.ts";
 export type { Everywhere, EverywhereResult } from "./fan-out/run/everywhere-session.ts";
+export type { FanOutDefaults, FanOutOptions, ShardEvent } from "./fan-out/run/fan-out-options.ts";
+export type { MissingShard } from "./fan-out/run/fan-out-run.ts";
 export {
   EverywhereWriteError,
   type EverywhereWriteReport,
@@ -40,8 +42,6 @@ export {
   type ShardWrite,
   type WriteState,
 } from "./fan-out/write/write-report.ts";
-export type { FanOutDefaults, FanOutOptions, ShardEvent } from "./fan-out/run/fan-out-options.ts";
-export type { MissingShard } from "./fan-out/run/fan-out-run.ts";
 export {
   type DatabaseProbe,
   type Federation,
@@ -50,6 +50,11 @@ export {
   type PrimaryStatus,
 } from "./federation.ts";
 export type { FederationHandle } from "./federation-handle.ts";
+export type {
+  FederationLookups,
+  FindBy,
+  LookupStatus,
+} from "./federation-lookups.ts";
 export type {
   KeyRange,
   MoveKind,
@@ -84,6 +89,8 @@ export type { KeyValue, LogicalType } from "./schema/logical-type.ts";
 export type { KeyOf, MainDatabase, ShardDatabase } from "./schema/row-types.ts";
 export { federated, global, reference } from "./schema/table.ts";
 export type { Consistency, SessionOptions } from "./session/following.ts";
+export type { DoubleValue, RebuildResult } from "./session/lookup-rebuild.ts";
+export type { SweepOptions, SweepResult } from "./session/lookup-sweep.ts";
 export type { PreparedQuery } from "./session/prepared.ts";
 export type { TenantSession } from "./session/sessions.ts";
 export { typed } from "./session/typed-expression.ts";

@@ -1,9 +1,10 @@
 /** Wires the lookups of one federation: their rows in main, who asks the shards, and what claims the values that its sessions write. */
 
 import { isTesseraeError } from "./base/errors.ts";
+import { MOVES_TABLE, movesTable } from "./directory/control-tables.ts";
 import type { KeyCodec } from "./directory/key-codec.ts";
 import type { TenantRegistry } from "./directory/tenants.ts";
-import type { ControlStore } from "./engine/control-store.ts";
+import { type ControlStore, RowCodec } from "./engine/control-store.ts";
 import { LookupRows } from "./lookups/lookup-rows.ts";
 import { lookupsOf } from "./lookups/lookup-table.ts";
 import type { KeyValue } from "./schema/logical-type.ts";
@@ -37,6 +38,10 @@ export interface OpenedLookups {
   readonly rows: readonly LookupRows[];
   readonly holders: LookupHolders;
   readonly writer: LookupWriter;
+  readonly shards: readonly Target[];
+  readonly compareKeys: KeyCodec["compare"];
+  /** See `RebuildSources`. */
+  moves(): Promise<string | undefined>;
 }
 
 /** Undefined where no table of the federation has a lookup. */
@@ -53,7 +58,25 @@ export function openLookups(sources: LookupSources): OpenedLookups | undefined {
     toText: (key) => keys.toText(key),
   });
   const writer = new LookupWriter({ schema, rows, holders, compareKeys: keys.compare, ...internals });
-  return { rows, holders, writer };
+  return {
+    rows,
+    holders,
+    writer,
+    shards: [...shards.values()],
+    compareKeys: keys.compare,
+    moves: () => movesSeen(control, federation),
+  };
+}
+
+/** Undefined while a move of the federation is under way. */
+async function movesSeen(control: ControlStore, { name }: FederationModel): Promise<string | undefined> {
+  const codec = new RowCodec(control.dialect, movesTable());
+  const { rows } = await control.run(
+    `select count(*) as n, max(id) as last, sum(case when finished is null then 1 else 0 end) as open from ${MOVES_TABLE} where federation = ?`,
+    [codec.encode("federation", name)],
+  );
+  const { n, last, open } = rows[0] as Record<string, unknown>;
+  return Number(open ?? 0) > 0 ? undefined : `${String(n)} ${String(last)}`;
 }
 
 /** A key that is removed has no rows, and gets none before somebody adds it and claims anew. */
