@@ -257,7 +257,7 @@ function blockRelation(block: Block): Relation {
   if (block.grouped && !block.groupedByKey)
     throw unsupported(
       "Groups or aggregates inside the query span several keys.",
-      `Group by the distribution column too, or ${GATHER}.`,
+      `Group by the distribution column too; bind the query to the key of the row outside it; run it first and give its values as parameters; or ${GATHER}.`,
     );
   const distinct = node.frontModifiers?.some(({ modifier }) => modifier === "Distinct") ?? false;
   if (distinct && !selected.some(({ key }) => key === "always"))
@@ -282,7 +282,8 @@ function refuseLimit(node: SelectQueryNode): void {
 /** Of reference tables alone, rows that are taken without an order may be others on each shard. */
 function refuseChoice(node: SelectQueryNode, scope: Scope): void {
   const chosen = node.limit !== undefined || node.offset !== undefined || node.distinctOn !== undefined;
-  if (chosen && node.orderBy === undefined && scope.outerKeyIds().length === 0 && scope.outer !== undefined)
+  const shared = scope.sources.every(({ relation }) => relation.standing === "here");
+  if (chosen && shared && node.orderBy === undefined)
     throw unsupported(
       "A limit in a subquery over reference tables takes any rows, which may be others on each shard.",
       "Give the subquery an order.",

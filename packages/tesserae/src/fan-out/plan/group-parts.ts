@@ -26,6 +26,8 @@ export class GroupParts {
   readonly #aggregates = new Map<string, Merging>();
   /** The one column whose different values are counted: the shards group by it too. */
   #distinct: (Part & { readonly print: string }) | undefined;
+  /** Different values of the key are counted, by each shard. */
+  #countsKeys = false;
 
   constructor(scope: Scope, typeOf: TypeOf) {
     this.#scope = scope;
@@ -92,17 +94,18 @@ export class GroupParts {
 
   _count(node: AggregateFunctionNode): Merging {
     const argument = node.aggregated[0] as OperationNode;
-    if (node.distinct !== true || this.#isKey(argument)) {
+    const ofKeys = node.distinct === true && this.#isKey(argument);
+    // Where the shards group by another column too, a key may be in several of these groups, and would be counted in each.
+    if (ofKeys && this.#distinct !== undefined) throw severalDistinct();
+    if (node.distinct !== true || ofKeys) {
+      this.#countsKeys ||= ofKeys;
       const part = this.#partial(node, BIGINT);
       return (columnOf) => ({ kind: "count", column: columnOf(part) });
     }
     const counted = node.filter === undefined ? argument : onlyWhere(argument, node.filter.where);
     const print = fingerprint(counted, this.#scope);
-    if (this.#distinct !== undefined && this.#distinct.print !== print)
-      throw unsupported(
-        "Different values of several columns are counted in one query.",
-        "Count those of one column in each query.",
-      );
+    if (this.#countsKeys || (this.#distinct !== undefined && this.#distinct.print !== print))
+      throw severalDistinct();
     const type = comparableType(
       {
         type: this.#typeOf(argument),
@@ -218,6 +221,13 @@ const MERGED = {
   min: "_min",
   max: "_max",
 } as const satisfies Record<string, keyof GroupParts>;
+
+function severalDistinct(): Error {
+  return unsupported(
+    "Different values of several columns are counted in one query.",
+    "Count those of one column in each query.",
+  );
+}
 
 /** `case when condition then value end`: null, which no aggregate takes notice of, where the condition does not hold. */
 function onlyWhere(value: OperationNode, condition: OperationNode): OperationNode {
