@@ -153,7 +153,7 @@ class OrderCheck {
     const column = columns[wrong?.column ?? -1]?.name;
     return new TesseraeError(
       "FAN_OUT_ORDER",
-      `${this.#place.name} gave rows that are not in the order of "${column}". The column's collation or type on this shard is not what the schema says: compare the table's definition with another shard's.`,
+      `${this.#place.name} gave rows that are not in the order of "${column}". The column's collation or type on this shard is not what the schema says (compare the table's definition with another shard's), or its values are longer than the server sorts by (max_sort_length).`,
       { cluster: "shards", shard: this.#place.shard, column, operation: "fan-out" },
     );
   }
