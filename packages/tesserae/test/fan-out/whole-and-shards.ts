@@ -44,6 +44,10 @@ export class WholeAndShards implements AsyncDisposable {
     return new WholeAndShards(schema, databases, fresh.cleanUp);
   }
 
+  get shards(): readonly Database[] {
+    return this.#shards;
+  }
+
   /** Replaces all rows. A reference table's go to every shard, a federated one's to the shard of their key. */
   async fill(rows: Rows, shardOf: (key: unknown) => number): Promise<void> {
     await this.#fillOne(this.#whole, rows, () => true);

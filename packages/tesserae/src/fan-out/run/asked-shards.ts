@@ -42,7 +42,15 @@ export async function askedShards(choice: ShardChoice): Promise<AskedShard[]> {
     if (keys === undefined && byShard.size === 1) shards.push(asked(choice, shard, plan.statement, its));
     else shards.push(...askedForKeys(choice, shard, its));
   }
-  return shards;
+  return shards.length > 0 ? shards : askedForNothing(choice);
+}
+
+/** None of the keys lives anywhere. One shard says what is left: the rows of reference tables, which every shard has. */
+function askedForNothing(choice: ShardChoice): AskedShard[] {
+  const { context, plan, without } = choice;
+  const shard = [...context.shards.keys()].find((candidate) => !without.has(candidate));
+  if (shard === undefined) return [];
+  return [asked(choice, shard, keyedSources(plan.statement, context, inKeys([])), [])];
 }
 
 /** More keys than one statement has parameters for are asked for by several. */

@@ -49,6 +49,8 @@ export interface ReaderRun {
 }
 
 export class ShardReader implements AsyncIterator<Batch, undefined> {
+  /** For messages of the merge. */
+  readonly shard: number;
   readonly #work: ShardWork;
   readonly #run: ReaderRun;
   #first: Promise<BatchResult> | undefined;
@@ -64,6 +66,7 @@ export class ShardReader implements AsyncIterator<Batch, undefined> {
   #rows = 0;
 
   constructor(work: ShardWork, run: ReaderRun) {
+    this.shard = work.shard;
     this.#work = work;
     this.#run = run;
     this.#leftMs = run.shardDeadlineMs ?? Number.POSITIVE_INFINITY;
