@@ -278,7 +278,7 @@ export class Federation<S extends Schema = Schema> {
    * @example
    * ```ts
    * const dot = await fed.find("dots", 7n);
-   * const profile = await fed.find("profiles", { email: "ada@example.org" });
+   * const sheet = await fed.find("sheets", { id: 3n });
    * ```
    */
   async find<N extends FederatedTables<S["$tables"]>>(

@@ -16,6 +16,7 @@ import {
 } from "./command-context.ts";
 import { loadConfig } from "./config-file.ts";
 import { init } from "./init-command.ts";
+import { addLookups } from "./lookups-command.ts";
 import { addMoves } from "./move-commands.ts";
 import { EXIT, fail, print, table } from "./output.ts";
 import { showStatus } from "./status-command.ts";
@@ -42,6 +43,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   addTenants(program);
   addMoves(program);
   addTickets(program);
+  addLookups(program);
   try {
     await program.parseAsync([...argv]);
   } catch (error) {

@@ -17,6 +17,7 @@ import type { SchemaModel, TableModel } from "../../schema/model.ts";
 import { columnName } from "../../session/expression-inference.ts";
 import { refuse } from "../../session/expression-walk.ts";
 import { checkAssignments } from "../../session/key-assignment.ts";
+import { unknownValue, writesLookups } from "../../session/lookup-claims.ts";
 import { checkFragment } from "../../session/raw-fragment.ts";
 import { allOf, type Source, tableName } from "../../session/source-walk.ts";
 import { StatementWalk } from "../../session/statement-walk.ts";
@@ -93,7 +94,14 @@ class WriteWalk extends StatementWalk {
     if (target?.kind !== "TableNode" || (write.kind === "DeleteQueryNode" && write.from.froms.length > 1))
       throw refuse("A write over all shards names one table, without an alias.");
     const checked = this.statement(write) as WriteNode;
-    return { node: checked, table: this.#table as TableModel };
+    const table = this.#table as TableModel;
+    if (writesLookups(checked, this.schema))
+      throw unknownValue(
+        table,
+        undefined,
+        "A write over all shards gives all rows one value. Write it with fed.at(key)",
+      );
+    return { node: checked, table };
   }
 
   protected override select(_node: SelectQueryNode): SelectQueryNode {
