@@ -20,7 +20,7 @@ import { rowDecoder } from "./row-decoder.ts";
 import { batchRowsFor, withShardColumn } from "./run-plan.ts";
 import { RunStop } from "./run-stop.ts";
 import { type ReaderRun, ShardReader, type ShardWork, shardFailed } from "./shard-reader.ts";
-import type { AskedShard, ShardSnapshot, SteadyAnswer } from "./steady-reads.ts";
+import type { AskedShard, ShardSnapshot } from "./steady-reads.ts";
 
 /** How often the shards are asked again because keys have moved meanwhile. */
 const MOVED_MAX = 10;
@@ -50,6 +50,17 @@ class Again {
   constructor(fresh: boolean) {
     this.fresh = fresh;
   }
+}
+
+/** What it takes to start the shards of one attempt. */
+interface Start {
+  readonly asked: readonly AskedShard[];
+  readonly batchRows: number | "all";
+  readonly run: ReaderRun;
+  /** Each reader that was made, for the attempt's end. */
+  readonly open: ShardReader[];
+  /** Passes the gates, if that has not been done. */
+  readonly enter: () => Promise<void>;
 }
 
 export class FanOutRun {
@@ -129,10 +140,12 @@ export class FanOutRun {
       stop.check();
       const asked = await stop.until(this.#chooseShards(fresh));
       const batchRows = batchRowsFor(this.#plan, asked.length, settings.rowsInFlight);
-      if (batchRows !== "all" && asked.length > 1)
-        leave = await this.#context.gates.enter(asked, stop.signal);
-      const works = asked.map((shard) => this.#workOf(shard, batchRows));
-      const readers = await this.#startSteadily(asked, works, this.#readerRun(stop, works, lostMidway), open);
+      const enter = async () => {
+        if (asked.length > 1) leave ??= await this.#context.gates.enter(asked, stop.signal);
+      };
+      if (batchRows !== "all") await enter();
+      const run = this.#readerRun(stop, asked, lostMidway);
+      const readers = await this.#startSteadily({ asked, batchRows, run, open, enter });
       const { groupsMax } = settings;
       yield* this.#context.combine(this.#plan, readers, { groupsMax });
       isLeftEarly = false;
@@ -158,15 +171,9 @@ export class FanOutRun {
   }
 
   /** The readers whose rows may be merged: after their first rows it is known whether each row was seen once. */
-  async #startSteadily(
-    asked: readonly AskedShard[],
-    works: readonly ShardWork[],
-    run: ReaderRun,
-    open: ShardReader[],
-  ): Promise<readonly ShardReader[]> {
+  async #startSteadily({ asked, batchRows, run, open, enter }: Start): Promise<readonly ShardReader[]> {
     const { steady } = this.#context;
-    const { keys } = this.#question;
-    const { plan } = this.#question.planned;
+    const { keys, planned } = this.#question;
     const { stop } = run;
     const start = (work: ShardWork) => {
       const reader = new ShardReader(work, run);
@@ -174,18 +181,24 @@ export class FanOutRun {
       return { reader, arrived: reader.start() };
     };
     // Where one shard has the answer, no row can be seen twice.
-    if (steady === undefined || plan.shards === "one") return works.map((work) => start(work).reader);
-    const narrowed = keys !== undefined || plan.keys !== undefined;
-    const answer: SteadyAnswer = await stop.until(
-      Promise.resolve(steady.begin({ shards: asked, narrowed, signal: stop.signal })),
-    );
-    const batchRows = works[0]?.batchRows ?? "all";
-    const readers = answer.shards.map((shard) => start(this.#workOf(shard, batchRows)));
-    await stop.until(Promise.all(readers.map(({ arrived }) => arrived)));
-    const verdict = await stop.until(answer.verdict(new Set(this.#missing.keys())));
-    if (verdict === "right") return readers.map(({ reader }) => reader);
+    if (steady === undefined || planned.plan.shards === "one")
+      return asked.map((shard) => start(this.#workOf(shard, batchRows)).reader);
+    const narrowed = keys !== undefined || planned.plan.keys !== undefined;
+    const begun = steady.begin({ shards: asked, narrowed, signal: stop.signal });
+    const answer = begun instanceof Promise ? await stop.until(begun) : begun;
+    const started = answer.shards.map((shard) => start(this.#workOf(shard, batchRows)));
+    await stop.until(Promise.all(started.map(({ arrived }) => arrived)));
+    const giveUp = async () => {
+      await Promise.all(started.map(({ reader }) => reader.close()));
+      await enter();
+    };
+    const judging = answer.verdict(new Set(this.#missing.keys()), giveUp);
+    const verdict = await stop.until(judging).catch((error: unknown) => {
+      judging.then(endAll, () => undefined);
+      throw error;
+    });
+    if (verdict === "right") return started.map(({ reader }) => reader);
     if (verdict === "elsewhere") throw new Again(true);
-    await Promise.all(readers.map(({ reader }) => reader.close()));
     return verdict.map((snapshot) => start(this.#workOf(snapshot, batchRows, snapshot)).reader);
   }
 
@@ -215,13 +228,13 @@ export class FanOutRun {
 
   #readerRun(
     stop: RunStop,
-    works: readonly ShardWork[],
+    asked: readonly AskedShard[],
     lostMidway: () => "again" | "ends" | "fails",
   ): ReaderRun {
     const { concurrency, shardDeadlineMs, onShard, partial } = this.#question.settings;
     return {
       stop,
-      turns: works.length > concurrency ? new Semaphore(concurrency) : undefined,
+      turns: asked.length > concurrency ? new Semaphore(concurrency) : undefined,
       shardDeadlineMs,
       tell:
         onShard === undefined
@@ -236,7 +249,7 @@ export class FanOutRun {
       onFailed: (shard, error, used) => {
         this.#missing.set(shard, error);
         const means = used ? lostMidway() : "ends";
-        const isLast = works.every((work) => this.#missing.has(work.shard));
+        const isLast = asked.every((one) => this.#missing.has(one.shard));
         if (!partial || isLast || means === "fails") stop.now(shardFailed(shard, error));
         else if (means === "again") stop.now(new Again(false));
         stop.check();
@@ -251,4 +264,10 @@ export class FanOutRun {
       { cluster: "shards", federation: this.#context.federation.name },
     );
   }
+}
+
+/** Nobody wants the snapshots any more that were on their way. */
+function endAll(verdict: "right" | "elsewhere" | readonly ShardSnapshot[]): void {
+  if (typeof verdict === "string") return;
+  for (const snapshot of verdict) void snapshot.end(false).catch(() => undefined);
 }

@@ -37,8 +37,13 @@ export interface SteadyAnswer {
    * Called when the first rows of every shard have come, and so each statement has its snapshot, and before a row is handed out. `right`: each row was seen once. `elsewhere`:
    * the keys live elsewhere by now; the directory is asked again, and the shards. Or the shards in snapshots that show each row once; one that cannot be reached is
    * there too, and fails when it is asked. `failed`: shards that the answer does without. FAN_OUT_UNSTEADY.
+   *
+   * `giveUp` is called before a snapshot is opened: it gives back the connections that hold the first rows, which a small pool has no others beside, and gets a place for as many new ones.
    */
-  verdict(failed: ReadonlySet<number>): Promise<"right" | "elsewhere" | readonly ShardSnapshot[]>;
+  verdict(
+    failed: ReadonlySet<number>,
+    giveUp?: () => Promise<void>,
+  ): Promise<"right" | "elsewhere" | readonly ShardSnapshot[]>;
 }
 
 /** A shard in a snapshot of its own. */

@@ -71,11 +71,12 @@ export class SteadyMoves implements SteadyReads {
     await this.#at("begun");
     return {
       shards: asked,
-      verdict: async (failed) => {
+      verdict: async (failed, giveUp) => {
         await this.#at("asked");
         if ((await this.#wasSteady(before)) && this.#options.internals?.alwaysCarefully !== true)
           return "right";
         this.#options.replicas.forget();
+        await giveUp?.();
         return this.#carefully(
           shards.filter(({ shard }) => !failed.has(shard)),
           signal,
