@@ -5,6 +5,7 @@ import {
   type SteadyPoint,
 } from "../../src/fan-out/steady/steady-points.ts";
 import type { FederationConfig } from "../../src/index.ts";
+import type { MoveInternals } from "../../src/move/move-internals.ts";
 import { type Albums, type AlbumsFederation, openAlbums, type schema } from "../move/albums.ts";
 import { type MoveSite, SiteDatabases } from "../move/move-sites.ts";
 
@@ -15,10 +16,13 @@ export class SteadyHooks implements SteadyInternals {
   alwaysCarefully = false;
   /** How often main was looked at. */
   looks = 0;
+  /** How often all snapshots were open. */
+  tries = 0;
   atPoint: (point: SteadyPoint, shard?: number) => void | Promise<void> = () => {};
 
   at(point: SteadyPoint, shard?: number): void | Promise<void> {
     if (point === "look") this.looks += 1;
+    if (point === "opened" && shard === undefined) this.tries += 1;
     return this.atPoint(point, shard);
   }
 
@@ -39,10 +43,11 @@ export class SteadySite implements AsyncDisposable {
     this.#databases = databases;
   }
 
-  static async of(site: MoveSite, config: Config = {}): Promise<SteadySite> {
+  static async of(site: MoveSite, config: Config = {}, internals: MoveInternals = {}): Promise<SteadySite> {
     const databases = await SiteDatabases.of(site);
     const hooks = new SteadyHooks();
     const albums = await openAlbums(databases.urls, {
+      ...internals,
       config: { ...config, [STEADY_INTERNALS]: hooks } as Config,
     });
     return new SteadySite(albums, hooks, databases);

@@ -20,6 +20,12 @@ const TURNS: readonly (readonly [MovePoint, MovePoint])[] = [
   ["abort:thawed", "aborted"],
 ];
 
+/** All of them on the engine that is quick, and on the others those whose ends are on both sides of what decides. */
+function crossingsOn(engine: string) {
+  const all = [...CROSSINGS, ...TURNS];
+  return engine === "sqlite" ? all : all.filter((_, index) => [1, 4, 5, 7].includes(index));
+}
+
 /** A move that stands at one point, until it is let go to another. */
 class StandingMove {
   readonly #reached = new Map<MovePoint, PromiseWithResolvers<void>>();
@@ -175,10 +181,10 @@ for (const site of SITES) {
         }
       }
 
-      for (const point of ["begun", "asked"] as const)
+      for (const point of site.main === "sqlite" ? (["begun", "asked"] as const) : (["begun"] as const))
         it(`sees each row once when a move goes on while a query is ${point}`, async () => {
           const key = await newKey(1);
-          for (const points of [...CROSSINGS, ...TURNS])
+          for (const points of crossingsOn(site.main))
             await crossing(key, points, (cross) => {
               steady.hooks.atPoint = (at) => (at === point ? cross() : undefined);
               return steady.photos();
@@ -189,7 +195,7 @@ for (const site of SITES) {
         it(`sees each row once when the ${late}'s snapshot is opened after a move went on`, async () => {
           const key = await newKey(1);
           steady.hooks.alwaysCarefully = true;
-          for (const points of [...CROSSINGS, ...TURNS]) {
+          for (const points of crossingsOn(site.main)) {
             const source = (await steady.albums.fed.tenants.where(key)).shard;
             const target = source === 1 ? 2 : 1;
             const [first, last] = late === "source" ? [target, source] : [source, target];
