@@ -55,7 +55,7 @@ export class FederationHandle<DB, Key extends KeyValue> {
    *
    * @example
    * ```ts
-   * const newest = await fed.everywhere.selectFrom("notes").selectAll().orderBy("id", "desc").limit(20).execute();
+   * const newest = await fed.everywhere.selectFrom("dots").selectAll().orderBy("id", "desc").limit(20).execute();
    * ```
    */
   readonly everywhere: Everywhere<DB>;
@@ -115,7 +115,7 @@ export class FederationHandle<DB, Key extends KeyValue> {
    *
    * @example
    * ```ts
-   * const theirs = await fed.some([1n, 2n]).selectFrom("notes").select(["id", "body"]).execute();
+   * const theirs = await fed.some([1n, 2n]).selectFrom("dots").select(["id", "lat"]).execute();
    * ```
    */
   some(keys: readonly Key[]): Everywhere<DB> {

@@ -45,7 +45,7 @@ export interface EverywhereResult<O> {
  *
  * @example
  * ```ts
- * const newest = await fed.everywhere.selectFrom("notes").selectAll().orderBy("id", "desc").limit(20).execute();
+ * const newest = await fed.everywhere.selectFrom("dots").selectAll().orderBy("id", "desc").limit(20).execute();
  * ```
  */
 export class Everywhere<DB> extends Kysely<DB> {
