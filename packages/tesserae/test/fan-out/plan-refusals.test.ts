@@ -374,6 +374,37 @@ const REFUSED: Readonly<Record<string, readonly (readonly [query: () => Built, m
     ],
   ],
   "raw SQL and functions": [
+    [
+      () => dots().select((eb: AnyDatabase) => eb.fn("date", [sql.lit("now")]).as("d")),
+      /'now' is the present moment/,
+    ],
+    [() => dots().select("id").where(sql`day > date('now')`), /present moment/],
+    [() => dots().select("id").where("seen", ">", sql.lit("today")), /'today' is the present moment/],
+    [() => dots().select(sql`strftime('%Y')`.as("y")), /strftime\(\) is the present moment/],
+    [() => dots().select(sql`uuid()`.as("u")), /uuid\(\) is the present moment|not known/],
+    [
+      () =>
+        dots().select((eb: AnyDatabase) =>
+          eb.selectFrom("themes as t").select(eb.fn.max("d.n").as("m")).as("m"),
+        ),
+      /columns of the query outside/,
+    ],
+    [
+      () =>
+        dots()
+          .select(["user_id", sql<string>`label`.as("l"), sql`1`.as("one")])
+          .groupBy(["user_id", sql`label with rollup`]),
+      /rollup/,
+    ],
+    [
+      () =>
+        dots()
+          .innerJoin("sheets as s", (on: AnyDatabase) =>
+            on.on(sql`d.n between 1`).onRef("s.user_id", "=", "d.user_id"),
+          )
+          .select("d.id"),
+      /not complete in itself/,
+    ],
     [() => dots().select("id").where(sql`random() < 0.5`), /random\(\) is not known/],
     [
       () => dots().select("id").where("seen", "<", sql`current_timestamp`),

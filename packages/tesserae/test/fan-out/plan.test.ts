@@ -96,6 +96,14 @@ describe("rows", () => {
   });
 });
 
+test("two expressions are one only if their parentheses are", () => {
+  const sum = (eb: AnyDatabase) => eb("n", "+", "sheet_id");
+  const query = dots()
+    .select((eb: AnyDatabase) => [eb(sum(eb), "*", 2).as("a"), eb(eb.parens(sum(eb)), "*", 2).as("b")])
+    .orderBy((eb: AnyDatabase) => eb(eb.parens(sum(eb)), "*", 2));
+  expect(sortedBy(planned(query))).toEqual(["1 nulls first"]);
+});
+
 describe("null in an order", () => {
   const by = (change: (order: AnyDatabase) => AnyDatabase) => dots().select("id").orderBy("n", change);
 

@@ -13,16 +13,17 @@ import type {
   ValueListNode,
 } from "kysely";
 import { unwrap } from "../../session/raw-fragment.ts";
-import { tokenize } from "../../session/raw-tokens.ts";
+import { type Token, tokenize } from "../../session/raw-tokens.ts";
 import { hasLooseOr } from "./conditions.ts";
 import {
+  argumentsMin,
   isAggregate,
   isClock,
   isScalar,
   isWindowFunction,
   mayPrecedeParenthesis,
 } from "./known-functions.ts";
-import { childNodes, inside, operatorOf, queryOf } from "./nodes.ts";
+import { childNodes, columnOf, givenValue, inside, operatorOf, queryOf } from "./nodes.ts";
 import { GATHER, unsupported } from "./refusal.ts";
 import { keyStatus, type Relation, type Scope } from "./scope.ts";
 
@@ -41,15 +42,19 @@ export function checkExpression(node: OperationNode, place: ExpressionPlace): vo
       return;
     case "BinaryOperationNode":
       if (checkInQuery(node as BinaryOperationNode, place)) return;
+      refuseMoments(node, true);
       break;
     case "FunctionNode":
-      checkFunction((node as FunctionNode).func);
+      checkFunction(node as FunctionNode);
       break;
     case "AggregateFunctionNode":
       checkAggregate(node as AggregateFunctionNode, place);
       break;
     case "RawNode":
       if (unwrap(node) === node) checkRaw(node as RawNode);
+      break;
+    case "CastNode":
+      refuseMoments(node);
       break;
     case "CollateNode":
       throw unsupported(
@@ -86,15 +91,39 @@ function checkInQuery(node: BinaryOperationNode, place: ExpressionPlace): boolea
   return true;
 }
 
-function checkFunction(func: string): void {
+function checkFunction(node: FunctionNode): void {
+  const { func } = node;
   const name = func.toLowerCase();
-  if (isScalar(name)) return;
+  if (isScalar(name)) {
+    if (node.arguments.length < argumentsMin(name)) throw ownClock(`${func}()`);
+    refuseMoments(node);
+    return;
+  }
   if (isAggregate(name) || isWindowFunction(name))
     throw unsupported(
       `${func}() is called as if it were a function of one row.`,
       `Write it with eb.fn.${name}(…) or eb.fn.agg("${name}", […]).`,
     );
   throw unknownFunction(func);
+}
+
+/** Text such as 'now', of which functions and casts make the present moment. */
+const MOMENT = /^\s*(?:now|(?:today|tomorrow|yesterday)(?:\s+[\d:.]+)?)\s*$/i;
+
+function refuseMoments(node: OperationNode, writtenOut = false): void {
+  for (const child of childNodes(node)) {
+    const given = givenValue(child);
+    if (given === undefined || (writtenOut && given.immediate !== true)) continue;
+    const { value } = given;
+    if (typeof value === "string" && MOMENT.test(value)) throw ownClock(`'${value}'`);
+  }
+}
+
+function ownClock(what: string): Error {
+  return unsupported(
+    `${what} is the present moment, which each shard has for itself.`,
+    "Give the moment as a parameter.",
+  );
 }
 
 function unknownFunction(name: string): Error {
@@ -107,11 +136,35 @@ function unknownFunction(name: string): Error {
 function checkAggregate(node: AggregateFunctionNode, { scope, standing }: ExpressionPlace): void {
   const name = node.func.toLowerCase();
   if (!isAggregate(name) && !isWindowFunction(name)) throw unknownFunction(node.func);
+  if (node.over === undefined) refuseOuterAggregate(node, scope);
   if (node.over === undefined || standing === "here") return;
   if (!partitionsByKey(node.over, scope))
     throw unsupported(
       `The window of ${name}() spans rows of several keys.`,
       `Partition it by the distribution column: .over((ob) => ob.partitionBy("…")), or ${GATHER}.`,
+    );
+}
+
+/** In a subquery, an aggregate of nothing but outer columns belongs to the query outside, and groups that. */
+function refuseOuterAggregate(node: AggregateFunctionNode, scope: Scope): void {
+  if (scope.outer === undefined) return;
+  let [own, foreign] = [false, false];
+  const look = (part: OperationNode): void => {
+    const inner = inside(part);
+    if (columnOf(inner) !== undefined) {
+      if (scope.resolveHere(inner) === undefined) foreign = true;
+      else own = true;
+      return;
+    }
+    if (inner.kind === "RawNode" && /[A-Za-z_"`]/.test((inner as RawNode).sqlFragments.join(" ")))
+      foreign = true;
+    for (const child of childNodes(inner)) look(child);
+  };
+  for (const argument of node.aggregated) look(argument);
+  if (foreign && !own)
+    throw unsupported(
+      `${node.func}() in a subquery is taken of columns of the query outside.`,
+      "Take it in the query whose columns they are.",
     );
 }
 
@@ -146,8 +199,22 @@ function checkRaw(node: RawNode): void {
         "A fragment of raw SQL holds a window function.",
         'Build it with eb.fn.agg(…).over((ob) => ob.partitionBy("…")).',
       );
-    if (tokens[at + 1]?.text === "(") checkRawCall(text, kind, tokens[at - 1]?.text);
+    if (kind === "word" && /^(?:rollup|cube|grouping)$/.test(text))
+      throw unsupported(
+        `A fragment of raw SQL holds ${text}, whose totals span several keys.`,
+        `Ask for the totals in a query of their own, or ${GATHER}.`,
+      );
+    if (tokens[at + 1]?.text === "(") checkRawCall(tokens, at);
   });
+  for (const { kind, text } of tokens)
+    if (kind === "string" && MOMENT.test(text.slice(1, -1))) throw ownClock(text);
+  // What is not complete in itself would take in what stands behind it.
+  const count = (word: string) => tokens.filter(({ kind, text }) => kind === "word" && text === word).length;
+  if (count("case") !== count("end") || count("between") > count("and"))
+    throw unsupported(
+      "A fragment of raw SQL is not complete in itself.",
+      "Put the whole expression into one fragment.",
+    );
   if (hasLooseOr(node))
     throw unsupported(
       "A fragment of raw SQL holds an or without parentheses.",
@@ -155,14 +222,28 @@ function checkRaw(node: RawNode): void {
     );
 }
 
-function checkRawCall(name: string, kind: string, before: string | undefined): void {
-  if (kind === "name" || before === ".") throw unknownFunction(name);
+function checkRawCall(tokens: readonly Token[], at: number): void {
+  const { text: name, kind } = tokens[at] as Token;
+  if (kind === "name" || tokens[at - 1]?.text === ".") throw unknownFunction(name);
   if (isAggregate(name) || isWindowFunction(name))
     throw unsupported(
       `A fragment of raw SQL holds the aggregate ${name}().`,
       `Build it with eb.fn.${name}(…): how it is put together from the shards' answers must be seen.`,
     );
   if (!mayPrecedeParenthesis(name)) throw unknownFunction(name);
+  if (countArguments(tokens, at + 1) < argumentsMin(name)) throw ownClock(`${name}()`);
+}
+
+/** Of a call whose opening parenthesis stands at this place. */
+function countArguments(tokens: readonly Token[], open: number): number {
+  if (tokens[open + 1]?.text === ")") return 0;
+  let [depth, count] = [0, 1];
+  for (const { text } of tokens.slice(open)) {
+    if (text === "(") depth++;
+    else if (text === ")" && --depth === 0) break;
+    else if (text === "," && depth === 1) count++;
+  }
+  return count;
 }
 
 /** True where an aggregate of this very query is called, outside subqueries and windows' own calls. */

@@ -45,6 +45,12 @@ const CLOCKS: ReadonlySet<string> = new Set(
   ),
 );
 
+/** With fewer arguments these give the present moment, or a new value each time. */
+export function argumentsMin(name: string): number {
+  if (name === "pi") return 0;
+  return name === "strftime" ? 2 : 1;
+}
+
 export const isAggregate = (name: string): boolean => AGGREGATE.has(name);
 export const isWindowFunction = (name: string): boolean => WINDOW.has(name);
 export const isScalar = (name: string): boolean => SCALAR.has(name);

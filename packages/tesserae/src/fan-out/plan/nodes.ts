@@ -63,17 +63,33 @@ export function givenValue(node: OperationNode): ValueNode | undefined {
   return inner.kind === "ValueNode" ? (inner as ValueNode) : undefined;
 }
 
+/** Nodes that hold nothing to look at: names and values. */
+const LEAVES: ReadonlySet<string> = new Set([
+  "ReferenceNode",
+  "ColumnNode",
+  "TableNode",
+  "IdentifierNode",
+  "OperatorNode",
+  "SelectAllNode",
+  "ValueNode",
+  "PrimitiveValueListNode",
+]);
+
 /** The nodes directly below; lists count as their items. The mark of `typed`, which is never written, is not among them. */
-export function* childNodes(node: OperationNode): Generator<OperationNode> {
-  if (node.kind === "ValueNode" || node.kind === "PrimitiveValueListNode") return;
+export function childNodes(node: OperationNode): OperationNode[] {
+  const children: OperationNode[] = [];
+  if (LEAVES.has(node.kind)) return children;
   const written = (node as unknown as { readonly sqlFragments?: readonly string[] }).sqlFragments?.length;
   for (const property in node) {
     const value = (node as unknown as Record<string, unknown>)[property];
+    if (typeof value !== "object" || value === null) continue;
     if (Array.isArray(value)) {
-      const items = property === "parameters" && written !== undefined ? value.slice(0, written) : value;
-      for (const item of items) if (isNode(item)) yield item;
-    } else if (isNode(value)) yield value;
+      const count = property === "parameters" && written !== undefined ? written : value.length;
+      for (let index = 0; index < count && index < value.length; index++)
+        if (isNode(value[index])) children.push(value[index]);
+    } else if (isNode(value)) children.push(value);
   }
+  return children;
 }
 
 /** A copy of the tree in which `change` has replaced nodes; undefined from it means: look further down. */
