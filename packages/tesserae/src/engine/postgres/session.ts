@@ -14,6 +14,13 @@ import { type RowQuery, streamRows } from "./row-stream.ts";
 /** `pg` keeps the text of every name to the end of its connection: after so many forgotten ones a connection is replaced. */
 const FORGOTTEN_MAX = 10_000;
 
+interface RowQueryModule {
+  readonly Query: new (config: object) => RowQuery;
+}
+
+/** Kept, since an import that was made before still takes the time of a small statement's work. */
+let rowQuery: RowQueryModule | undefined;
+
 /** With an error, or with a result. */
 export type Ended = (error: Error | undefined, result: QueryResult<RawRow>) => void;
 
@@ -133,9 +140,8 @@ export class PostgresSession {
     chunkRows: number,
     cancel: () => Promise<void>,
   ): AsyncGenerator<RawRow[], void, undefined> {
-    const { Query } = (await loadDriver(() => import("pg"), "pg")) as unknown as {
-      readonly Query: new (config: object) => RowQuery;
-    };
+    rowQuery ??= (await loadDriver(() => import("pg"), "pg")) as unknown as RowQueryModule;
+    const { Query } = rowQuery;
     for (let again = false; ; again = true) {
       if (this.#leaving.length > 0) await new Promise<void>((resolve) => this.#deallocate(resolve));
       const name = this.#nameOf(statement);
