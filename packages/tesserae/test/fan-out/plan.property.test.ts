@@ -7,7 +7,7 @@ import { QUERY_FEATURES, RandomFanOutQuery, randomNumbers } from "./random-queri
 import { OWNERS, randomData, randomSchema } from "./random-schema.ts";
 import { WholeAndShards } from "./whole-and-shards.ts";
 
-const RUNS = Number(process.env["FAN_OUT_RUNS"] ?? 12);
+const RUNS = Number(process.env["FAN_OUT_RUNS"] ?? 5);
 const SEED = process.env["FAN_OUT_SEED"] === undefined ? undefined : Number(process.env["FAN_OUT_SEED"]);
 const SHARDS = 3;
 

@@ -13,17 +13,9 @@ import type {
   ValueListNode,
 } from "kysely";
 import { unwrap } from "../../session/raw-fragment.ts";
-import { type Token, tokenize } from "../../session/raw-tokens.ts";
-import { hasLooseOr } from "./conditions.ts";
-import {
-  argumentsMin,
-  isAggregate,
-  isClock,
-  isScalar,
-  isWindowFunction,
-  mayPrecedeParenthesis,
-} from "./known-functions.ts";
+import { argumentsMin, isAggregate, isScalar, isWindowFunction } from "./known-functions.ts";
 import { childNodes, columnOf, givenValue, inside, operatorOf, queryOf } from "./nodes.ts";
+import { checkRaw, MOMENT, ownClock, unknownFunction } from "./raw-check.ts";
 import { GATHER, unsupported } from "./refusal.ts";
 import { keyStatus, type Relation, type Scope } from "./scope.ts";
 
@@ -107,9 +99,6 @@ function checkFunction(node: FunctionNode): void {
   throw unknownFunction(func);
 }
 
-/** Text such as 'now', of which functions and casts make the present moment. */
-const MOMENT = /^\s*(?:now|(?:today|tomorrow|yesterday)(?:\s+[\d:.]+)?)\s*$/i;
-
 function refuseMoments(node: OperationNode, writtenOut = false): void {
   for (const child of childNodes(node)) {
     const given = givenValue(child);
@@ -117,20 +106,6 @@ function refuseMoments(node: OperationNode, writtenOut = false): void {
     const { value } = given;
     if (typeof value === "string" && MOMENT.test(value)) throw ownClock(`'${value}'`);
   }
-}
-
-function ownClock(what: string): Error {
-  return unsupported(
-    `${what} is the present moment, which each shard has for itself.`,
-    "Give the moment as a parameter.",
-  );
-}
-
-function unknownFunction(name: string): Error {
-  return unsupported(
-    `The function ${name}() is not known to give the same value on every shard.`,
-    `Compute the value in the application and give it as a parameter, or ${GATHER}.`,
-  );
 }
 
 function checkAggregate(node: AggregateFunctionNode, { scope, standing }: ExpressionPlace): void {
@@ -173,77 +148,6 @@ function partitionsByKey({ partitionBy }: OverNode, scope: Scope): boolean {
     const found = scope.resolveHere(item);
     return found?.source.standing === "keywise" && keyStatus(found) === "always";
   });
-}
-
-/** Of text that is not parsed, only what is known to compute from the row alone passes. */
-function checkRaw(node: RawNode): void {
-  const tokens = tokenize(node);
-  let depth = 0;
-  tokens.forEach((token, at) => {
-    const { text, kind } = token;
-    if (text === "(") depth++;
-    else if (text === ")") depth--;
-    else if (text === "," && depth === 0)
-      throw unsupported(
-        "A fragment of raw SQL holds a list.",
-        "Give each of its values as a fragment of its own.",
-      );
-    if (kind !== "word" && kind !== "name") return;
-    if (kind === "word" && isClock(text) && tokens[at - 1]?.text !== ".")
-      throw unsupported(
-        `A fragment of raw SQL holds ${text}, which each shard has for itself.`,
-        "Give the value as a parameter.",
-      );
-    if (kind === "word" && text === "over")
-      throw unsupported(
-        "A fragment of raw SQL holds a window function.",
-        'Build it with eb.fn.agg(…).over((ob) => ob.partitionBy("…")).',
-      );
-    if (kind === "word" && /^(?:rollup|cube|grouping)$/.test(text))
-      throw unsupported(
-        `A fragment of raw SQL holds ${text}, whose totals span several keys.`,
-        `Ask for the totals in a query of their own, or ${GATHER}.`,
-      );
-    if (tokens[at + 1]?.text === "(") checkRawCall(tokens, at);
-  });
-  for (const { kind, text } of tokens)
-    if (kind === "string" && MOMENT.test(text.slice(1, -1))) throw ownClock(text);
-  // What is not complete in itself would take in what stands behind it.
-  const count = (word: string) => tokens.filter(({ kind, text }) => kind === "word" && text === word).length;
-  if (count("case") !== count("end") || count("between") > count("and"))
-    throw unsupported(
-      "A fragment of raw SQL is not complete in itself.",
-      "Put the whole expression into one fragment.",
-    );
-  if (hasLooseOr(node))
-    throw unsupported(
-      "A fragment of raw SQL holds an or without parentheses.",
-      "Put the fragment in parentheses.",
-    );
-}
-
-function checkRawCall(tokens: readonly Token[], at: number): void {
-  const { text: name, kind } = tokens[at] as Token;
-  if (kind === "name" || tokens[at - 1]?.text === ".") throw unknownFunction(name);
-  if (isAggregate(name) || isWindowFunction(name))
-    throw unsupported(
-      `A fragment of raw SQL holds the aggregate ${name}().`,
-      `Build it with eb.fn.${name}(…): how it is put together from the shards' answers must be seen.`,
-    );
-  if (!mayPrecedeParenthesis(name)) throw unknownFunction(name);
-  if (countArguments(tokens, at + 1) < argumentsMin(name)) throw ownClock(`${name}()`);
-}
-
-/** Of a call whose opening parenthesis stands at this place. */
-function countArguments(tokens: readonly Token[], open: number): number {
-  if (tokens[open + 1]?.text === ")") return 0;
-  let [depth, count] = [0, 1];
-  for (const { text } of tokens.slice(open)) {
-    if (text === "(") depth++;
-    else if (text === ")" && --depth === 0) break;
-    else if (text === "," && depth === 1) count++;
-  }
-  return count;
 }
 
 /** True where an aggregate of this very query is called, outside subqueries and windows' own calls. */

@@ -10,25 +10,15 @@ import type {
   ValueListNode,
   ValueNode,
 } from "kysely";
-import {
-  checkBigint,
-  checkBoolean,
-  checkBytes,
-  checkDate,
-  checkDecimal,
-  checkDouble,
-  checkInt,
-  checkText,
-  checkTimestamp,
-  checkUuid,
-} from "../../engine/value-checks.ts";
 import { describeType, type LogicalType, sameType } from "../../schema/logical-type.ts";
 import { BOOLEAN, unify } from "../../session/expression-types.ts";
 import { unwrap } from "../../session/raw-fragment.ts";
 import type { ValueExpression } from "../fan-out-plan.ts";
+import { constantOf } from "./constants.ts";
 import { holdsAggregate } from "./expression-check.ts";
 import { type GroupParts, isCoalesce } from "./group-parts.ts";
 import { childNodes, columnOf, inside, operatorOf } from "./nodes.ts";
+import { checkBinding, strength } from "./operator-strength.ts";
 import { ownNames, refuseHiddenNames, selectedByName } from "./ordering.ts";
 import { GATHER, unsupported } from "./refusal.ts";
 import type { Scope } from "./scope.ts";
@@ -46,7 +36,6 @@ const COMPARISONS: Readonly<Record<string, "=" | "<>" | "<" | "<=" | ">" | ">=">
   ">": ">",
   ">=": ">=",
 };
-const DECIMAL_DIGITS = 38;
 const names = ownNames(childNodes);
 
 export interface GroupContext {
@@ -149,7 +138,7 @@ export class ValueExpressions {
       case "AndNode":
       case "OrNode": {
         const { left, right } = node as AndNode;
-        if (node.kind === "AndNode") this.#bind(node, [left, right]);
+        if (node.kind === "AndNode") checkBinding(node, [left, right]);
         return {
           kind: node.kind === "AndNode" ? "and" : "or",
           operands: [this.value(left), this.value(right)],
@@ -159,7 +148,7 @@ export class ValueExpressions {
       case "UnaryOperationNode": {
         const { operand } = node as unknown as { readonly operand: OperationNode };
         if (operatorOf(node) !== "not") break;
-        this.#bind(node, [operand]);
+        checkBinding(node, [operand]);
         return { kind: "not", operand: this.value(operand), type: BOOLEAN };
       }
       case "BinaryOperationNode":
@@ -172,7 +161,7 @@ export class ValueExpressions {
   #binary(node: BinaryOperationNode): ValueExpression {
     const { leftOperand, rightOperand } = node;
     const operator = operatorOf(node);
-    this.#bind(node, [leftOperand, rightOperand]);
+    checkBinding(node, [leftOperand, rightOperand]);
     if (operator === "+" || operator === "-" || operator === "*") return this.#arithmetic(node, operator);
     const comparison = COMPARISONS[operator];
     if (comparison !== undefined) return this.#comparison(comparison, leftOperand, rightOperand);
@@ -294,51 +283,6 @@ export class ValueExpressions {
   #constant(node: ValueNode, type: LogicalType | undefined): ValueExpression {
     return constantOf(node.value, type);
   }
-
-  /**
-   * Kysely writes operands one after the other, without parentheses of its own: `(a + b) * c` that was built without them is `a + b * c` to the engine.
-   */
-  #bind(node: OperationNode, operands: readonly OperationNode[]): void {
-    operands.forEach((operand, index) => {
-      const inner = unwrap(operand);
-      const between = operatorOf(node) === "between" && index === 1;
-      const [outside, within] = [strength(node), strength(inner)];
-      if (within === undefined || outside === undefined || between) return;
-      const leftToRight = index === 0 && outside >= 5 && within === outside;
-      if (within > outside || leftToRight || (within === outside && node.kind === inner.kind && outside <= 2))
-        return;
-      throw unsupported(
-        "Operators stand in one another without parentheses, where the engine reads them in another order than they were built.",
-        "Put the inner one in eb.parens(…).",
-      );
-    });
-  }
-}
-
-/** How strongly an operator holds its operands; undefined for what is complete in itself. */
-function strength(node: OperationNode): number | undefined {
-  switch (node.kind) {
-    case "OrNode":
-      return 1;
-    case "AndNode":
-      return 2;
-    case "UnaryOperationNode":
-      return operatorOf(node) === "not" ? 3 : 7;
-    case "BinaryOperationNode":
-      switch (operatorOf(node)) {
-        case "+":
-        case "-":
-          return 5;
-        case "*":
-          return 6;
-        default:
-          return 4;
-      }
-    case "RawNode":
-      return 0;
-    default:
-      return undefined;
-  }
 }
 
 function notComputed(what: string): Error {
@@ -351,47 +295,4 @@ function notComputed(what: string): Error {
 /** True for raw text with names of its own beside the nodes in its midst. */
 function namesColumns(node: RawNode): boolean {
   return unwrap(node) === node && /[A-Za-z_"`]/.test(node.sqlFragments.join(" "));
-}
-
-/** A value in the form in which one of its type comes from the database; VALUE_INVALID where it is none. */
-export function constantOf(value: unknown, type: LogicalType | undefined): ValueExpression {
-  return { kind: "constant", value: value === null ? null : logicalValue(value, type), type };
-}
-
-function logicalValue(value: unknown, type: LogicalType | undefined): unknown {
-  switch (type?.kind) {
-    case "int":
-      return checkInt(value);
-    case "bigint":
-      return checkBigint(typeof value === "number" && Number.isSafeInteger(value) ? BigInt(value) : value);
-    case "decimal":
-      return checkDecimal(
-        typeof value === "bigint" || (typeof value === "number" && Number.isSafeInteger(value))
-          ? `${value}`
-          : value,
-        Math.max(DECIMAL_DIGITS, type.precision),
-        type.scale,
-      );
-    case "double":
-      return checkDouble(value);
-    case "boolean":
-      return checkBoolean(value);
-    case "text":
-      return checkText(value);
-    case "timestamp": {
-      const text = checkTimestamp(value, type.precision);
-      return type.precision === 3 ? new Date(text) : text;
-    }
-    case "date":
-      return checkDate(value);
-    case "uuid":
-      return checkUuid(value);
-    case "bytes":
-      return checkBytes(value);
-    default:
-      throw unsupported(
-        "A value stands over aggregates whose type the query does not tell.",
-        "Name it: typed(int(), 1).",
-      );
-  }
 }
