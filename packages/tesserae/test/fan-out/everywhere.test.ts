@@ -2,6 +2,7 @@
 import { forEachEngine, freshDatabases, whyUnavailable } from "@tesserae/test-support";
 import { sql } from "kysely";
 import { describe, expect, test } from "vitest";
+import { STEADY_INTERNALS } from "../../src/fan-out/steady/steady-points.ts";
 import { bigint, defineSchema, federate, federated, isTesseraeError, text } from "../../src/index.ts";
 import { addDot, addUser, openDots } from "../federation/dots-federation.ts";
 
@@ -78,6 +79,10 @@ forEachEngine((engine) => {
       ]);
       const total = everywhere.selectFrom("dots").select((eb) => eb.fn.countAll<bigint>().as("n"));
       expect(await total.executeTakeFirstOrThrow()).toEqual({ n: 6n });
+      // Without replicas the primaries play them.
+      expect(await everywhere.using({ replica: true }).executeQuery(total)).toMatchObject({
+        rows: [{ n: 6n }],
+      });
       const { rows } = await everywhere.using({ shardColumn: "shard" }).run(newest.limit(1));
       expect(rows).toEqual([{ user_id: three.id, lon: "1.250000", shard: 3 }]);
     });
@@ -112,6 +117,22 @@ forEachEngine((engine) => {
       expect(await count.execute()).toEqual([{ n: 0n }]);
       expect(await refusal(() => fed.some([null as never]))).toBe("KEY_NULL");
       expect(await refusal(() => fed.some(["x" as never]))).toBe("KEY_TYPE");
+    });
+
+    test("reads snapshots where each pool has one connection", async () => {
+      await using opened = await openDots(engine, 3);
+      await threeUsers(opened.fed);
+      const options = { pool: { connectionsMax: 1 }, [STEADY_INTERNALS]: { alwaysCarefully: true } };
+      await using fed = await federate({ ...opened.config, ...options });
+      const dots = fed.everywhere.selectFrom("dots").select("lon").orderBy("lon");
+      const streamed = async () => {
+        const rows = [];
+        for await (const row of dots.stream()) rows.push(row);
+        return rows;
+      };
+      const ways = [dots, dots.limit(6)].flatMap((query) => [() => query.execute(), streamed]);
+      const answers = await Promise.all([...ways, ...ways, ...ways].map((ask) => ask()));
+      expect(answers.map(({ length }) => length)).toEqual(answers.map(() => 6));
     });
 
     test("plays by the same rules on one database", async () => {
