@@ -213,6 +213,22 @@ describe("sources", () => {
     expect(planned(tree).combine.kind).toBe("rows");
   });
 
+  test("a lateral source is bound to the row's key, and may then take its first rows", () => {
+    const first = (eb: AnyDatabase) =>
+      eb
+        .selectFrom("sheets as s")
+        .select("s.label")
+        .whereRef("s.user_id", "=", "d.user_id")
+        .orderBy("s.id")
+        .limit(1)
+        .as("x");
+    const query = dots()
+      .leftJoinLateral(first, (join) => join.onTrue())
+      .select(["d.id", "x.label"])
+      .orderBy("x.label");
+    expect(sortedBy(planned(query, "postgres"))).toEqual(["1 nulls last"]);
+  });
+
   test("subqueries are bound to the row's key", () => {
     const own = (eb: AnyDatabase) => eb.selectFrom("sheets as s").whereRef("s.user_id", "=", "d.user_id");
     for (const condition of [

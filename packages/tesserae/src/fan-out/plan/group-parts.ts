@@ -21,6 +21,7 @@ type Merging = (columnOf: (part: string) => number, distinctColumn: number) => M
 export class GroupParts {
   readonly #scope: Scope;
   readonly #typeOf: TypeOf;
+  readonly #prints = new Map<OperationNode, string>();
   readonly #keys = new Map<string, Part>();
   readonly #partials = new Map<string, Part>();
   readonly #aggregates = new Map<string, Merging>();
@@ -32,6 +33,16 @@ export class GroupParts {
   constructor(scope: Scope, typeOf: TypeOf) {
     this.#scope = scope;
     this.#typeOf = typeOf;
+  }
+
+  /** Each expression is met several times: in the result, in HAVING, in the order, and twice over. */
+  #print(node: OperationNode): string {
+    let print = this.#prints.get(node);
+    if (print === undefined) {
+      print = fingerprint(node, this.#scope);
+      this.#prints.set(node, print);
+    }
+    return print;
   }
 
   get keyCount(): number {
@@ -48,7 +59,7 @@ export class GroupParts {
 
   /** The key's place in the combined row; it becomes one where it is none yet. */
   addKey(expression: OperationNode, type: LogicalType | undefined): number {
-    const print = fingerprint(expression, this.#scope);
+    const print = this.#print(expression);
     if (!this.#keys.has(print)) {
       const binaryText = isBinaryText(expression, this.#scope, this.#typeOf);
       this.#keys.set(print, {
@@ -60,7 +71,7 @@ export class GroupParts {
   }
 
   keyOf(expression: OperationNode): number | undefined {
-    const index = [...this.#keys.keys()].indexOf(fingerprint(expression, this.#scope));
+    const index = [...this.#keys.keys()].indexOf(this.#print(expression));
     return index < 0 ? undefined : index;
   }
 
@@ -70,7 +81,7 @@ export class GroupParts {
 
   /** The aggregate's place among the aggregates. */
   addAggregate(node: AggregateFunctionNode): number {
-    const print = fingerprint(node, this.#scope);
+    const print = this.#print(node);
     if (!this.#aggregates.has(print)) this.#aggregates.set(print, this.#takeApart(node));
     return [...this.#aggregates.keys()].indexOf(print);
   }
@@ -103,7 +114,7 @@ export class GroupParts {
       return (columnOf) => ({ kind: "count", column: columnOf(part) });
     }
     const counted = node.filter === undefined ? argument : onlyWhere(argument, node.filter.where);
-    const print = fingerprint(counted, this.#scope);
+    const print = this.#print(counted);
     if (this.#countsKeys || (this.#distinct !== undefined && this.#distinct.print !== print))
       throw severalDistinct();
     const type = comparableType(
@@ -174,7 +185,7 @@ export class GroupParts {
   }
 
   #partial(node: AggregateFunctionNode, type: LogicalType): string {
-    const print = fingerprint(node, this.#scope);
+    const print = this.#print(node);
     if (!this.#partials.has(print)) this.#partials.set(print, { expression: node, type });
     return print;
   }
