@@ -210,3 +210,15 @@ export class LookupRows {
 function places(list: readonly unknown[]): string {
   return list.map(() => "?").join(", ");
 }
+
+/** Claims of the same key together. */
+export function groupByKey(rows: readonly LookupRow[]): LookupRow[][] {
+  const groups = new Map<string, LookupRow[]>();
+  for (const row of rows) {
+    const name = row.key instanceof Uint8Array ? Buffer.from(row.key).toString("hex") : String(row.key);
+    const group = groups.get(name);
+    if (group === undefined) groups.set(name, [row]);
+    else group.push(row);
+  }
+  return [...groups.values()];
+}

@@ -45,17 +45,18 @@ export class LookupHolders {
     await connection.run({ sql: holdSql, parameters: [this.#number(lookup, key)] });
   }
 
-  /** Whether the key has a row with the value. Waits for those who write it; LOOKUP_BUSY when they have not ended at the deadline. */
-  async has(
+  /** Those of the values that the key has rows with. Waits for those who write them; LOOKUP_BUSY when they have not ended by then. */
+  async found(
     lookup: Lookup,
     key: KeyValue,
-    value: LookupValue,
-    deadline: number,
+    values: readonly LookupValue[],
+    waitMs: number,
     asker?: Asker | undefined,
-  ): Promise<boolean> {
+  ): Promise<LookupValue[]> {
+    const deadline = performance.now() + waitMs;
     for (;;) {
       const place = await this.#source.where(key);
-      if (place === undefined) return false;
+      if (place === undefined) return [];
       const target = place === "removing" ? undefined : this.#source.shards.get(place.shard);
       if (place !== "removing" && target === undefined)
         throw new TesseraeError(
@@ -67,7 +68,7 @@ export class LookupHolders {
         const found = await this.#ask(
           lookup,
           key,
-          value,
+          values,
           { target, epoch: (place as RouteAnswer).epoch },
           deadline,
           asker,
@@ -110,14 +111,14 @@ export class LookupHolders {
   async #ask(
     lookup: Lookup,
     key: KeyValue,
-    value: LookupValue,
+    values: readonly LookupValue[],
     { target, epoch }: { readonly target: Target; readonly epoch: bigint },
     deadline: number,
     asker: Asker | undefined,
-  ): Promise<boolean | undefined> {
+  ): Promise<LookupValue[] | undefined> {
     if (!target.readiness.ready) await target.readiness.wait();
     const look = async (connection: Connection) => {
-      const found = await this.#read(lookup, key, value, target, connection, deadline);
+      const found = await this.#read(lookup, key, values, target, connection, deadline);
       const residence = await this.#source.residences.read(target, connection, key);
       return takesWrites(residence) && residence?.epoch === epoch ? found : undefined;
     };
@@ -137,26 +138,32 @@ export class LookupHolders {
   async #read(
     { table, column, federation, model }: Lookup,
     key: KeyValue,
-    value: LookupValue,
+    values: readonly LookupValue[],
     { kit: { dialect } }: Target,
     connection: Connection,
     deadline: number,
-  ): Promise<boolean> {
+  ): Promise<LookupValue[]> {
     const { waitSql, waitSuffix } = dialect.claims;
-    const lockWaitMs = Math.max(1, deadline - performance.now());
+    const left = () => Math.max(1, deadline - performance.now());
     if (waitSql !== undefined)
       await connection.run({
         sql: waitSql,
         parameters: [this.#number({ table, column, federation, model }, key)],
-        lockWaitMs,
+        lockWaitMs: left(),
       });
     // One value at a time: by both columns of a unique key the engine locks that row alone.
     const sql = dialect.placeholders(
       `select 1 as found from ${dialect.quote(table.name)} where ${dialect.quote(table.keyColumn as string)} = ? and ${dialect.quote(column.name)} = ?${waitSuffix}`,
     );
-    const parameters = [dialect.codec(federation.key).encode(key), dialect.codec(column.type).encode(value)];
-    const { rows } = await connection.run({ sql, parameters, ...(waitSuffix === "" ? {} : { lockWaitMs }) });
-    return rows.length > 0;
+    const low = dialect.codec(federation.key).encode(key);
+    const codec = dialect.codec(column.type);
+    const found: LookupValue[] = [];
+    for (const value of values) {
+      const parameters = [low, codec.encode(value)];
+      const lock = waitSuffix === "" ? {} : { lockWaitMs: left() };
+      if ((await connection.run({ sql, parameters, ...lock })).rows.length > 0) found.push(value);
+    }
+    return found;
   }
 
   /** Stands for the lookup and the key, as the engine's lock takes it. */

@@ -150,10 +150,11 @@ async function settle(
       if (claim === undefined) return "added";
     }
     if (compareKeys(claim.key, key) === 0) return undefined;
-    const deadline = performance.now() + WAIT_MS;
+    const has = async (holder: KeyValue) =>
+      (await holders.found(rows.lookup, holder, [value], WAIT_MS)).length > 0;
     // The row may be gone since it was read; on the shard that a key has left, rows stay for a while.
-    if (!(await holders.has(rows.lookup, key, value, deadline))) return undefined;
-    if (await holders.has(rows.lookup, claim.key, value, deadline)) return { value, keys: [claim.key, key] };
+    if (!(await has(key))) return undefined;
+    if (await has(claim.key)) return { value, keys: [claim.key, key] };
     if (await rows.take(value, claim.token, key, newToken())) return "added";
     claim = undefined;
   }

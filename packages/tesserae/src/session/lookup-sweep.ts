@@ -4,6 +4,7 @@
  */
 import { isTesseraeError } from "../base/errors.ts";
 import {
+  groupByKey,
   LOOKUP_BATCH_MAX,
   type LookupRow,
   type LookupRows,
@@ -53,7 +54,8 @@ export async function sweepLookup(
     result.checked += page.length;
     const missing = await confirmThere(page, rows, holders);
     result.confirmed += page.length - missing.length;
-    for (const row of missing) result[await settle(row, rows, holders)]++;
+    for (const group of groupByKey(missing))
+      for (const outcome of await settle(group, rows, holders)) result[outcome]++;
   }
 }
 
@@ -65,7 +67,7 @@ async function confirmThere(
 ): Promise<LookupRow[]> {
   const there: LookupRow[] = [];
   const missing: LookupRow[] = [];
-  for (const group of byKey(page)) {
+  for (const group of groupByKey(page)) {
     const seen = await holders.seen(rows.lookup, (group[0] as LookupRow).key, group);
     for (const row of group) (seen.has(row) ? there : missing).push(row);
   }
@@ -73,30 +75,27 @@ async function confirmThere(
   return missing;
 }
 
+/** Of claims of one key whose rows were not seen. Where somebody writes one of them, each is asked for by itself. */
 async function settle(
-  row: LookupRow,
+  group: readonly LookupRow[],
   rows: LookupRows,
   holders: LookupHolders,
-): Promise<"confirmed" | "released" | "busy"> {
+): Promise<("confirmed" | "released" | "busy")[]> {
+  const { key } = group[0] as LookupRow;
   try {
-    if (await holders.has(rows.lookup, row.key, row.value, performance.now() + WAIT_MS)) {
-      await rows.confirm([row]);
-      return "confirmed";
-    }
-    return (await rows.release(row.value, row.token)) ? "released" : "busy";
+    const values = group.map(({ value }) => value);
+    const there = new Set(await holders.found(rows.lookup, key, values, WAIT_MS));
+    await rows.confirm(group.filter(({ value }) => there.has(value)));
+    const gone = group.filter(({ value }) => !there.has(value));
+    const outcomes: ("confirmed" | "released" | "busy")[] = [...there].map(() => "confirmed");
+    for (const { value, token } of gone)
+      outcomes.push((await rows.release(value, token)) ? "released" : "busy");
+    return outcomes;
   } catch (error) {
-    if (isTesseraeError(error, "LOOKUP_BUSY")) return "busy";
-    throw error;
+    if (!isTesseraeError(error, "LOOKUP_BUSY")) throw error;
+    if (group.length === 1) return ["busy"];
+    const outcomes: ("confirmed" | "released" | "busy")[] = [];
+    for (const row of group) outcomes.push(...(await settle([row], rows, holders)));
+    return outcomes;
   }
-}
-
-function byKey(page: readonly LookupRow[]): LookupRow[][] {
-  const groups = new Map<string, LookupRow[]>();
-  for (const row of page) {
-    const name = row.key instanceof Uint8Array ? Buffer.from(row.key).toString("hex") : String(row.key);
-    const group = groups.get(name);
-    if (group === undefined) groups.set(name, [row]);
-    else group.push(row);
-  }
-  return [...groups.values()];
 }

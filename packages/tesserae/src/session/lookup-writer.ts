@@ -11,14 +11,20 @@
 import type { RootOperationNode } from "kysely";
 import { type ErrorPlace, TesseraeError } from "../base/errors.ts";
 import type { Connection, EngineResult, Statement } from "../engine/contract.ts";
-import { type LookupRow, type LookupRows, type LookupValue, newToken } from "../lookups/lookup-rows.ts";
+import {
+  groupByKey,
+  type LookupRow,
+  type LookupRows,
+  type LookupValue,
+  newToken,
+} from "../lookups/lookup-rows.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import type { SchemaModel } from "../schema/model.ts";
 import type { Asker, Claims } from "./claims.ts";
 import { unknownValue, type WrittenValue, writtenValues } from "./lookup-claims.ts";
 import type { LookupHolders } from "./lookup-holders.ts";
 
-/** How long a writer waits for another key's writers of the same value. */
+/** How long a writer waits for another key's writers of the same values, at most. */
 const WAIT_MS = 5_000;
 
 /** Where a test may stop or kill the process. */
@@ -65,7 +71,6 @@ export class LookupWriter {
 
   /** Claims everything that the open transaction on `asker.connection` wrote. CONSTRAINT_UNIQUE, LOOKUP_BUSY. */
   async claim(all: readonly Claims[], asker: Asker): Promise<void> {
-    const deadline = performance.now() + (this.#options.waitMs ?? WAIT_MS);
     for (const rows of this.#options.rows) {
       const claimed = new Set<string>();
       for (const { key, place, values } of byKey(all, this.#options.compareKeys)) {
@@ -75,7 +80,7 @@ export class LookupWriter {
           if (claimed.has(value)) throw this.#taken(rows, place);
           claimed.add(value);
         }
-        await this.#claimFor(rows, key, [...wanted.values()], place, asker, deadline);
+        await this.#claimFor(rows, key, [...wanted.values()], place, asker);
       }
     }
   }
@@ -86,7 +91,6 @@ export class LookupWriter {
     values: readonly LookupValue[],
     place: ErrorPlace,
     asker: Asker,
-    deadline: number,
   ): Promise<void> {
     await this.#options.holders.hold(rows.lookup, key, asker);
     await this.#options.at?.("held");
@@ -95,20 +99,27 @@ export class LookupWriter {
       const foreign = await rows.claim(wanted, key, token);
       await this.#options.at?.("claimed");
       const lost: LookupValue[] = [];
-      for (const row of foreign) {
-        if (await this.#has(rows, row, place, asker, deadline)) throw this.#taken(rows, place);
+      for (const group of groupByKey(foreign)) {
+        if ((await this.#found(rows, group, place, asker)).length > 0) throw this.#taken(rows, place);
         await this.#options.at?.("asked");
-        // Somebody claimed it meanwhile: it has to be looked at again.
-        if (!(await rows.take(row.value, row.token, key, token))) lost.push(row.value);
-        await this.#options.at?.("taken");
+        for (const row of group) {
+          // Somebody claimed it meanwhile: it has to be looked at again.
+          if (!(await rows.take(row.value, row.token, key, token))) lost.push(row.value);
+          await this.#options.at?.("taken");
+        }
       }
       wanted = lost;
     }
   }
 
-  async #has(rows: LookupRows, { key, value }: LookupRow, place: ErrorPlace, asker: Asker, deadline: number) {
+  /** Those of another key's claims that it has rows with. */
+  async #found(rows: LookupRows, group: readonly LookupRow[], place: ErrorPlace, asker: Asker) {
+    const { key } = group[0] as LookupRow;
+    const values = group.map(({ value }) => value);
+    // Two that wait for each other do not give up at the same time.
+    const waitMs = this.#options.waitMs ?? WAIT_MS * (1 - Math.random() / 2);
     try {
-      return await this.#options.holders.has(rows.lookup, key, value, deadline, asker);
+      return await this.#options.holders.found(rows.lookup, key, values, waitMs, asker);
     } catch (error) {
       // The caller's own key, and not the other's.
       throw error instanceof TesseraeError ? error.at(place) : error;

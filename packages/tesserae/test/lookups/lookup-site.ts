@@ -48,6 +48,8 @@ export function lookupConfig(
     ...(shards.length === 0
       ? {}
       : { shards: Object.fromEntries(shards.map((url, index) => [index + 1, url])) }),
+    // A move waits for it.
+    directory: { leaseMs: 300 },
     [LOOKUP_INTERNALS]: internals,
   } as FederationConfig<typeof lookupSchema>;
 }

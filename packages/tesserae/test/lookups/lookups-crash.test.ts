@@ -10,7 +10,7 @@ import { type LookupSite, lookupConfig, openLookupSite } from "./lookup-site.ts"
 import type { ChildWork } from "./lookup-work.child.ts";
 
 const POINTS: LookupPoint[] = ["held", "claimed", "asked", "taken"];
-const RACE_ROUNDS = 60;
+const RACE_ROUNDS = 40;
 
 let children = 0;
 

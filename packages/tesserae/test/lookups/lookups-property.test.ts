@@ -38,6 +38,7 @@ forEachEngine((engine) => {
 
     beforeAll(async () => {
       site = await openLookupSite(engine, 2, {
+        waitMs: 300,
         at(point) {
           if (point === failAt) throw new Error("cut off");
         },

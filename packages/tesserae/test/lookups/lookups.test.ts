@@ -2,7 +2,7 @@
 import { forEachEngine } from "@tesserae/test-support";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bigint, text } from "../../src/index.ts";
+import { bigint, bytes, defineSchema, federate, federated, text, uuid } from "../../src/index.ts";
 import { type LookupSite, openLookupSite } from "./lookup-site.ts";
 
 forEachEngine((engine) => {
@@ -191,6 +191,58 @@ forEachEngine((engine) => {
         .values([{ id: 60n, email: null }, { id: 61n }])
         .execute();
       await fed.at(2n).insertInto("people").values({ id: 60n, email: null }).execute();
+    });
+  });
+
+  describe(`lookups on ${engine.name}, of other types`, () => {
+    it("finds and refuses in one range, by names without case, UUIDs and bytes, many at once", async () => {
+      await using databases = await engine.databases(1);
+      const schema = defineSchema({
+        key: text(20),
+        tables: {
+          members: federated(
+            "team",
+            {
+              id: uuid(),
+              team: text(20),
+              nick: text(20).caseInsensitive().unique(),
+              badge: bytes(4).nullable().unique(),
+            },
+            { lookup: ["id"] },
+          ),
+        },
+      });
+      await using fed = await federate({ schema, main: databases.urls[0] as string });
+      await fed.schema.apply();
+      // Both keys' writers share one residence, the range's.
+      await fed.tenants.addRange({}, { shard: 1 });
+      const id = (number: number) => `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;
+      const add = (team: string, number: number, nick: string, badge: Uint8Array | null = null) =>
+        fed
+          .at(team)
+          .insertInto("members")
+          .values({ id: id(number).toUpperCase(), nick, badge })
+          .execute();
+      await add("red", 1, "Ada", new Uint8Array([1, 2]));
+      const taken = { code: "CONSTRAINT_UNIQUE", table: "members", key: '"blue"' };
+      await expect(add("blue", 2, "aDA")).rejects.toMatchObject({ ...taken, column: "nick" });
+      await expect(add("blue", 1, "Bob")).rejects.toMatchObject({ ...taken, column: "id" });
+      await expect(add("blue", 3, "Cyd", new Uint8Array([1, 2]))).rejects.toMatchObject({
+        ...taken,
+        column: "badge",
+      });
+      expect(await fed.find("members", id(1))).toMatchObject({ team: "red", nick: "Ada" });
+      expect(await fed.find("members", { nick: "ADA" })).toMatchObject({ id: id(1) });
+      expect(await fed.find("members", { badge: new Uint8Array([1, 2]) })).toMatchObject({ team: "red" });
+      const many = Array.from({ length: 520 }, (_, index) => ({ id: id(index + 100), nick: `n${index}` }));
+      await fed.at("red").insertInto("members").values(many).execute();
+      await fed.at("red").deleteFrom("members").where("id", "<", id(130)).execute();
+      await fed.at("blue").insertInto("members").values(many.slice(0, 30)).execute();
+      expect(await fed.find("members", id(129))).toMatchObject({ team: "blue" });
+      expect(await fed.find("members", id(130))).toMatchObject({ team: "red" });
+      await expect(
+        fed.at("blue").insertInto("members").values(many.slice(28, 33)).execute(),
+      ).rejects.toMatchObject({ code: "CONSTRAINT_UNIQUE" });
     });
   });
 });
