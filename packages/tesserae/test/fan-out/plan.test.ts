@@ -222,8 +222,8 @@ describe("sources", () => {
         .orderBy("s.id")
         .limit(1)
         .as("x");
-    const query = dots()
-      .leftJoinLateral(first, (join) => join.onTrue())
+    const query = (dots() as AnyDatabase)
+      .leftJoinLateral(first, (join: AnyDatabase) => join.onTrue())
       .select(["d.id", "x.label"])
       .orderBy("x.label");
     expect(sortedBy(planned(query, "postgres"))).toEqual(["1 nulls last"]);
