@@ -14,7 +14,7 @@ export type Condition = Expression<SqlBool>;
 // biome-ignore lint/suspicious/noExplicitAny: of any tables.
 const eb: ExpressionBuilder<any, any> = expressionBuilder();
 
-/** The keys of these members, with those inside a range that have a place of their own. `column`: `table.column`. Undefined for none. */
+/** The keys of these members, whatever place they have. `column`: `table.column`. Undefined for none. */
 export function inMembers(column: string, members: readonly KeyMember[]): Condition | undefined {
   const points = members.filter(({ kind }) => kind === "p").map(({ low }) => low);
   const conditions: Condition[] = members
@@ -24,6 +24,34 @@ export function inMembers(column: string, members: readonly KeyMember[]): Condit
     );
   if (points.length > 0) conditions.push(eb(column, "in", padded(points)));
   return conditions.length === 0 ? undefined : eb.or(conditions);
+}
+
+/** The keys of these members as a move means them: a range without the keys that have a place of their own, as the shard knows it. Undefined for none. */
+export function meantBy(
+  column: string,
+  members: readonly KeyMember[],
+  federation: string,
+): Condition | undefined {
+  const points = inMembers(
+    column,
+    members.filter(({ kind }) => kind === "p"),
+  );
+  const ranges = inMembers(
+    column,
+    members.filter(({ kind }) => kind === "r"),
+  );
+  if (ranges === undefined) return points;
+  const inRanges = eb.and([ranges, eb.not(eb.exists(point(column, federation)))]);
+  return points === undefined ? inRanges : eb.or([points, inRanges]);
+}
+
+/** The residence of the key alone, in any state. */
+function point(column: string, federation: string) {
+  return eb
+    .selectFrom(`${residenceTableName(federation)} as own`)
+    .select(sql.lit(1).as("found"))
+    .where("own.kind", "=", sql.lit("p"))
+    .whereRef("own.low", "=", column);
 }
 
 /** The rows of these keys; of no key no rows. */
@@ -41,12 +69,6 @@ function padded(keys: readonly KeyValue[]): KeyValue[] {
 export function isOwn(column: string, federation: string, states: readonly ResidenceState[]): Condition {
   const residence = `${residenceTableName(federation)} as own`;
   const inState = () => eb("own.state", "in", sql`(${sql.join(states.map((state) => sql.lit(state)))})`);
-  const point = () =>
-    eb
-      .selectFrom(residence)
-      .select(sql.lit(1).as("found"))
-      .where("own.kind", "=", sql.lit("p"))
-      .whereRef("own.low", "=", column);
   const range = eb
     .selectFrom(residence)
     .select(sql.lit(1).as("found"))
@@ -54,7 +76,10 @@ export function isOwn(column: string, federation: string, states: readonly Resid
     .whereRef("own.low", "<=", column)
     .where((own) => own.or([own("own.high", "is", null), own("own.high", ">", own.ref(column))]))
     .where(inState());
-  return eb.or([eb.exists(point().where(inState())), eb.and([eb.not(eb.exists(point())), eb.exists(range)])]);
+  return eb.or([
+    eb.exists(point(column, federation).where(inState())),
+    eb.and([eb.not(eb.exists(point(column, federation))), eb.exists(range)]),
+  ]);
 }
 
 export function both(...conditions: readonly (Condition | undefined)[]): Condition {
@@ -74,11 +99,9 @@ export function contains(keys: KeyCodec, outer: KeyMember, inner: KeyMember): bo
 }
 
 export function overlaps(keys: KeyCodec, a: KeyMember, b: KeyMember): boolean {
-  const beginsBefore = (one: KeyMember, other: KeyMember) =>
-    other.kind === "p"
-      ? keys.compare(one.low, other.low) <= 0
-      : other.high === null || keys.compare(one.low, other.high) < 0;
   if (a.kind === "p") return contains(keys, b, a);
   if (b.kind === "p") return contains(keys, a, b);
+  const beginsBefore = (one: KeyMember, other: KeyMember) =>
+    other.high === null || keys.compare(one.low, other.high) < 0;
   return beginsBefore(a, b) && beginsBefore(b, a);
 }

@@ -13,16 +13,17 @@ import { type ResidenceState, residenceTable } from "../../engine/control-tables
 import type { KeyValue } from "../../schema/logical-type.ts";
 import type { Target } from "../../session/target.ts";
 import type { CheckedWrite } from "./checked-write.ts";
-import { both, type Condition, inMembers, isOwn, type KeyMember, not } from "./key-members.ts";
+import { both, type Condition, isOwn, type KeyMember, meantBy, not } from "./key-members.ts";
+import { inParts, type KeyPart, withoutPoints } from "./moving-parts.ts";
 import { CommitUnknown, WriteTransaction } from "./write-transaction.ts";
 
 /** How long one lock is waited for, in milliseconds, before all are let go: whoever moves the keys may wait for one that is held here. */
 const LOCK_WAIT_MS = 500;
 
-/** Members of one move. */
+/** Keys that move together. */
 export interface MovingKeys {
-  readonly members: readonly KeyMember[];
-  /** Where they may be: the move's two shards. */
+  readonly parts: readonly KeyPart[];
+  /** Where they may be: the shards of their moves. */
   readonly shards: ReadonlySet<number>;
 }
 
@@ -34,20 +35,25 @@ export interface MovingParts {
   readonly control: ControlStore;
   readonly shards: ReadonlyMap<number, Target>;
   readonly signal: AbortSignal | undefined;
+  /** Whether no other move of these keys has begun since they were put together. */
+  isAsSeen(): Promise<boolean>;
 }
 
 /** `later`: they change hands right now, or are on one more shard. */
 export type MovingOutcome =
-  | { readonly kind: "done"; readonly affectedRows: bigint }
+  | { readonly kind: "done"; readonly affectedRows: bigint; readonly parts: readonly KeyPart[] }
+  /** They are no longer what they were put together as. */
+  | { readonly kind: "changed"; readonly error: TesseraeError }
   | { readonly kind: "later"; readonly shards: ReadonlySet<number>; readonly error: TesseraeError };
 
-/** One try. `without`: members that are done already. Rejects with what failed; nothing was written then, unless it is CommitUnknown. */
+/** One try. `without`: keys that are done already. Rejects with what failed; nothing was written then, unless it is CommitUnknown. */
 export async function writeMoving(
   parts: MovingParts,
-  { members, shards }: MovingKeys,
-  without: readonly KeyMember[],
+  { parts: keyParts, shards }: MovingKeys,
+  without: readonly KeyPart[],
 ): Promise<MovingOutcome> {
   const { write, only, keys, signal } = parts;
+  const members = keyParts.map(({ member }) => member);
   const open: WriteTransaction[] = [];
   const residences: Residence[] = [];
   try {
@@ -60,17 +66,20 @@ export async function writeMoving(
     const now = await shardsOf(parts, members);
     if ([...now].some((shard) => !shards.has(shard)))
       return { kind: "later", shards: new Set([...shards, ...now]), error: busy(parts) };
+    if (!(await parts.isAsSeen())) return { kind: "changed", error: changed(parts) };
     const federation = keys.federation.name;
     const condition = both(
       only,
-      inMembers(write.keyColumn, members),
-      not(inMembers(write.keyColumn, without)),
+      inParts(write.keyColumn, keyParts),
+      meantBy(write.keyColumn, members, federation),
+      not(inParts(write.keyColumn, without)),
       isOwn(write.keyColumn, federation, ["here", "leaving"]),
     );
     let affectedRows = 0n;
     for (const transaction of open) affectedRows += await transaction.write(write.where(condition));
     await commitAll(open);
-    return { kind: "done", affectedRows };
+    const points = residences.filter(({ kind }) => kind === "p").map(({ low }) => low);
+    return { kind: "done", affectedRows, parts: keyParts.map((part) => withoutPoints(keys, part, points)) };
   } catch (error) {
     if (isTesseraeError(error) && LETS_GO.has(error.code)) return { kind: "later", shards, error };
     throw error;
@@ -116,12 +125,14 @@ async function lockResidences(
       low: KeyValue;
       state: ResidenceState;
     };
-    return { name: `${kind} ${keys.toText(low)}`, state };
+    return { kind, low, name: `${kind} ${keys.toText(low)}`, state };
   });
 }
 
 /** A residence by its kind and low end. */
 interface Residence {
+  readonly kind: string;
+  readonly low: KeyValue;
   readonly name: string;
   readonly state: ResidenceState;
 }
@@ -181,6 +192,14 @@ function targetOf({ shards, keys }: MovingParts, shard: number): Target {
     "SHARD_UNKNOWN",
     `Keys move from or to shard ${shard}, which this configuration does not have. Add the shard to the configuration.`,
     { federation: keys.federation.name, shard },
+  );
+}
+
+function changed({ keys }: MovingParts): TesseraeError {
+  return new TesseraeError(
+    "MOVE_UNDER_WAY",
+    "The keys began to move once more before they could be written. Try again: error.report.rerun().",
+    { federation: keys.federation.name, operation: "everywhere" },
   );
 }
 

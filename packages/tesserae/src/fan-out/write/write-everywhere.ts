@@ -9,7 +9,7 @@
  * 3. Before its commit main is asked again. A key whose move began after the mark may have been cut over before the statement ran: then the shard saw it too late or too early. It is rolled
  *    back and runs again without that key. A move that is not cut over yet does no harm: the source had the key, and the target did not.
  * 4. A key that no shard wrote in this way is one that was left out by its first home, the shard where it was at the mark. When all shards are through these are written by themselves, under locks at
- *    both ends (`moving-keys.ts`).
+ *    both ends (`moving-keys.ts`). What is asked of keys in ranges is asked of parts that no move cuts (`moving-parts.ts`); a key with a place of its own is meant by no range around it.
  *
  * A run that is taken up again keeps its mark and what is done. So a key that has moved since from a shard that failed to one that is done is written where it is now, and one that has moved the other
  * way not a second time.
@@ -26,15 +26,17 @@ import { CheckedWrite } from "./checked-write.ts";
 import {
   both,
   type Condition,
+  contains,
   inKeys,
-  inMembers,
   isOwn,
   type KeyMember,
+  meantBy,
   not,
   overlaps,
 } from "./key-members.ts";
 import { type MoveInMain, MovesInMain } from "./moves-in-main.ts";
 import { type MovingKeys, writeMoving } from "./moving-keys.ts";
+import { isAmong, type KeyPart, partsOf } from "./moving-parts.ts";
 import {
   EverywhereWriteError,
   type EverywhereWriteReport,
@@ -91,9 +93,7 @@ interface Done {
 }
 
 interface Unit extends MovingKeys {
-  /** The move's. */
-  readonly id: bigint;
-  write: MovingWrite | undefined;
+  readonly write: MovingWrite;
 }
 
 class WriteRun {
@@ -103,8 +103,8 @@ class WriteRun {
   readonly #moves: MovesInMain;
   readonly #done = new Map<number, Done>();
   readonly #failed = new Map<number, ShardWrite>();
-  /** Keys that are written by themselves, in the order of their moves. */
-  readonly #units: Unit[] = [];
+  /** Keys that were written by themselves, or failed. */
+  #units: readonly Unit[] = [];
   #last = 0n;
   /** Under way at the mark. */
   #first: readonly MoveInMain[] = [];
@@ -133,7 +133,9 @@ class WriteRun {
       for (let shard = queue.shift(); shard !== undefined; shard = queue.shift()) await this.#shard(shard);
     };
     await Promise.all(Array.from({ length: Math.min(concurrency, queue.length) }, work));
-    await this.#writeMoving(unknownToo);
+    const deadline = performance.now() + (this.#options.waitMs ?? WAIT_MS_DEFAULT);
+    do await this.#writeMoving(unknownToo);
+    while (this.#units.some(({ write }) => isChanged(write)) && performance.now() < deadline);
     const report = this.#report();
     if ([...report.shards, ...report.moving].every(({ state }) => state === "done")) return report;
     throw new EverywhereWriteError(report, this.#federation);
@@ -189,7 +191,7 @@ class WriteRun {
     const { keyColumn } = this.#write;
     return both(
       this.#only,
-      not(inMembers(keyColumn, leftOut)),
+      not(meantBy(keyColumn, leftOut, this.#federation)),
       isOwn(keyColumn, this.#federation, ["here", "leaving", "frozen"]),
     );
   }
@@ -216,62 +218,90 @@ class WriteRun {
 
   /** What no shard has written: the keys of moves that were under way at the mark, and of later ones those that their first home left out, or has not written. */
   async #writeMoving(unknownToo: boolean): Promise<void> {
+    const { keys } = this.#options;
     const moves = await this.#movesSinceMark();
-    for (const move of moves) {
-      const known = this.#units.filter(({ id }) => id === move.id).flatMap(({ members }) => members);
-      const members = move.members.filter(
-        (member) => !known.includes(member) && this.#isLeftOut(member, move, moves, unknownToo),
-      );
-      const shards = new Set([move.source, move.target]);
-      if (members.length > 0) this.#units.push({ id: move.id, members, shards, write: undefined });
+    const settled = this.#units.filter(
+      ({ write }) => write.state === "done" || (write.state === "unknown" && !unknownToo),
+    );
+    const known = settled.flatMap(({ parts }) => parts);
+    /** Parts that are on their way by the same moves go together. */
+    const together = new Map<string, { readonly parts: KeyPart[]; readonly shards: Set<number> }>();
+    for (const part of partsOf(
+      keys,
+      moves.flatMap(({ members }) => members),
+    )) {
+      const theirs = this.#moves.concerning(part, moves);
+      if (isAmong(keys, part, known) || !this.#isLeftOut(part, theirs, unknownToo)) continue;
+      const name = `${part.member.kind} ${theirs.map(({ id }) => id).join()}`;
+      const unit = together.get(name) ?? { parts: [], shards: new Set<number>() };
+      unit.parts.push(part);
+      for (const { source, target } of theirs) unit.shards.add(source).add(target);
+      together.set(name, unit);
     }
-    for (const unit of this.#units) {
-      const state = unit.write?.state;
-      if (state === "done" || (state === "unknown" && !unknownToo)) continue;
+    this.#units = settled;
+    const seen = moves.at(-1)?.id ?? this.#last;
+    for (const unit of together.values()) {
       await this.#options.at?.("moving:begin");
-      unit.write = await this.#writeUnit(unit);
+      this.#units = [...this.#units, await this.#writeUnit(unit, seen)];
     }
   }
 
   /** Whether no shard has written the keys, nor will when it is run again. Their first home is the source of the first move of theirs after the mark. */
-  #isLeftOut(
-    member: KeyMember,
-    move: MoveInMain,
-    moves: readonly MoveInMain[],
-    unknownToo: boolean,
-  ): boolean {
-    if (move.id <= this.#last) return true;
-    const { keys } = this.#options;
-    const theirs = moves.filter(({ members }) => members.some((other) => overlaps(keys, other, member)));
-    const first = theirs.find(({ id }) => id > this.#last) ?? move;
+  #isLeftOut({ member }: KeyPart, theirs: readonly MoveInMain[], unknownToo: boolean): boolean {
+    const first = theirs[0] as MoveInMain;
+    if (first.id <= this.#last) return true;
     const home = this.#done.get(first.source);
-    if (home !== undefined) return home.leftOut.some((other) => overlaps(keys, other, member));
+    if (home !== undefined) {
+      // A key with a place of its own is meant by no range that the shard has left out.
+      const inRange = first.members.some(({ kind }) => kind === "r");
+      const meant = home.leftOut.filter(({ kind }) => inRange || kind === member.kind);
+      return meant.some((other) => contains(this.#options.keys, other, member));
+    }
     if (this.#failed.get(first.source)?.state === "unknown" && !unknownToo) return false;
     // Not written there. While they are there, it is that shard's to be run again.
-    return move.cutOver;
+    return theirs.some(({ cutOver }) => cutOver);
   }
 
-  async #writeUnit(unit: Unit): Promise<MovingWrite> {
+  async #writeUnit(unit: MovingKeys, seen: bigint): Promise<Unit> {
     const { signal, keys, control, waitMs = WAIT_MS_DEFAULT } = this.#options;
-    const what = describe(unit.members, keys);
+    const what = describe(unit.parts, keys);
     const deadline = performance.now() + waitMs;
     const without = this.#units
-      .filter(({ write }) => write?.state === "done")
-      .flatMap(({ members }) => members);
-    const parts = { write: this.#write, only: this.#only, keys, control, shards: this.#shards, signal };
+      .filter(({ write }) => write.state !== "failed")
+      .flatMap(({ parts: done }) => done);
+    const isAsSeen = async () => {
+      const now = (await this.#moves.since(this.#last)).filter(({ id }) => id > seen && id > this.#last);
+      const touches = (member: KeyMember) => unit.parts.some((part) => overlaps(keys, member, part.member));
+      return !now.some(({ members }) => members.some(touches));
+    };
+    const parts = {
+      write: this.#write,
+      only: this.#only,
+      keys,
+      control,
+      shards: this.#shards,
+      signal,
+      isAsSeen,
+    };
     try {
       for (let now: MovingKeys = unit; ; ) {
         signal?.throwIfAborted();
         const outcome = await writeMoving(parts, now, without);
-        if (outcome.kind === "done")
-          return { what, state: "done", affectedRows: outcome.affectedRows, error: undefined };
-        if (performance.now() > deadline) throw outcome.error;
+        if (outcome.kind === "done") {
+          const { affectedRows } = outcome;
+          return {
+            ...now,
+            parts: outcome.parts,
+            write: { what, state: "done", affectedRows, error: undefined },
+          };
+        }
+        if (outcome.kind === "changed" || performance.now() > deadline) throw outcome.error;
         now = { ...now, shards: outcome.shards };
         await sleep(PAUSE_MS * (0.5 + Math.random() / 2));
       }
     } catch (error) {
       const state = error instanceof CommitUnknown ? "unknown" : "failed";
-      return { what, state, affectedRows: 0n, error: this.#named(error, {}) };
+      return { ...unit, write: { what, state, affectedRows: 0n, error: this.#named(error, {}) } };
     }
   }
 
@@ -305,7 +335,7 @@ class WriteRun {
     const shards = [...this.#shards.keys()]
       .sort((a, b) => a - b)
       .map((shard) => this.#done.get(shard)?.write ?? (this.#failed.get(shard) as ShardWrite));
-    const moving = this.#units.flatMap(({ write }) => (write === undefined ? [] : [write]));
+    const moving = this.#units.map(({ write }) => write);
     const affectedRows = [...shards, ...moving].reduce((sum, each) => sum + each.affectedRows, 0n);
     const rerun = ({ unknown = false }: RerunOptions = {}) => this.go(unknown);
     return { shards, moving, affectedRows, rerun };
@@ -320,12 +350,15 @@ const IN_THE_WAY: ReadonlySet<string> = new Set([
   "LOCK_TIMEOUT",
 ]);
 
-function describe(members: readonly KeyMember[], keys: KeyCodec): string {
-  const [first] = members;
+/** Its keys moved once more, or were put apart, before they could be locked: they are to be looked at anew. */
+function isChanged({ state, error }: MovingWrite): boolean {
+  return state === "failed" && error?.code === "MOVE_UNDER_WAY";
+}
+
+function describe(parts: readonly KeyPart[], keys: KeyCodec): string {
+  const [first] = parts.map(({ member }) => member);
   if (first === undefined) return "nothing";
-  if (first.kind === "r")
-    return `the range from ${keys.show(first.low)} to ${first.high === null ? "the end" : keys.show(first.high)}`;
-  return members.length === 1
-    ? `key ${keys.show(first.low)}`
-    : `${members.length} keys from ${keys.show(first.low)}`;
+  const more = parts.length === 1 ? "" : ` and ${parts.length - 1} more`;
+  if (first.kind === "p") return `key ${keys.show(first.low)}${more}`;
+  return `the range from ${keys.show(first.low)} to ${first.high === null ? "the end" : keys.show(first.high)}${more}`;
 }

@@ -16,7 +16,7 @@ export interface ShardWrite {
 
 /** Keys that changed their shard meanwhile, which were written by themselves. */
 export interface MovingWrite {
-  /** In words: `key 12`, `3 keys from 12`, `the range from 0 to 100`. */
+  /** In words: `key 12`, `key 12 and 2 more`, `the range from 0 to 100`. */
   readonly what: string;
   readonly state: WriteState;
   readonly affectedRows: bigint;
