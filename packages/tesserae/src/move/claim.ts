@@ -140,14 +140,25 @@ async function untilAtSource(work: MoveWork, page: readonly DirectoryRow[]): Pro
 
 /** Keys of the range that live elsewhere, or were removed, get a `gone` point at the target before the range is there: a point wins over the range around it. */
 async function fencePoints(work: MoveWork, page: readonly DirectoryRow[]): Promise<void> {
-  const { target, record } = work;
-  const elsewhere = page.filter(({ shard, state }) => shard !== record.target || state === "removed");
-  const missing = elsewhere.map(
-    ({ low, epoch, token }): ResidenceRow => ({ kind: "p", low, high: null, epoch, token, state: "gone" }),
-  );
+  const missing = goneAtTarget(work, page);
   if (missing.length === 0) return;
-  await target.pointResidences.insertMissing(missing);
+  await work.target.pointResidences.insertMissing(missing);
   await emptyGone(work, missing);
+}
+
+/**
+ * On the way back. The points that a claim has written at the target stay, and leave their keys out of the range; so what they were to be emptied of goes here, where the claim had not
+ * come to it.
+ */
+export async function emptyFencedPoints(work: MoveWork, range: Member): Promise<void> {
+  await forEachPoint(work, range, (page) => emptyGone(work, goneAtTarget(work, page)));
+}
+
+/** The points among the directory's that the target has as gone while it has the range. */
+function goneAtTarget({ record }: MoveWork, page: readonly DirectoryRow[]): ResidenceRow[] {
+  return page
+    .filter(({ shard, state }) => shard !== record.target || state === "removed")
+    .map(({ low, epoch, token }) => ({ kind: "p", low, high: null, epoch, token, state: "gone" }));
 }
 
 const GONE_ROWS = 1_000;
@@ -157,6 +168,7 @@ const GONE_ROWS = 1_000;
  * of it would find these rows again.
  */
 async function emptyGone(work: MoveWork, points: readonly ResidenceRow[]): Promise<void> {
+  if (points.length === 0) return;
   const { target, parts } = work;
   const { dialect } = target.store;
   const references = (await parts.uncheckedReferences(target)) ? "unchecked" : "checked";

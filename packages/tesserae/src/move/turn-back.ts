@@ -6,6 +6,7 @@ import type { ResidenceRow } from "../directory/residence-rows.ts";
 import type { ResidenceState } from "../engine/control-tables.ts";
 import { asMover } from "../engine/mover.ts";
 import { clearLog } from "./catch-up.ts";
+import { emptyFencedPoints } from "./claim.ts";
 import type { MoveRecord } from "./move-record.ts";
 import { LOCK_WAIT_MS, type MoveWork, patiently } from "./move-work.ts";
 import { finishShape } from "./shape.ts";
@@ -49,10 +50,11 @@ async function cleanTarget(work: MoveWork): Promise<void> {
   const { target, record, parts } = work;
   const [first] = record.members;
   const isRange = first?.kind === "r";
-  if (isRange)
+  if (isRange) {
     // Also where nothing has arrived yet: a mover that wakes up must not begin it now.
     await target.store.transaction((transaction) => target.residences.fenceRanges(transaction, record.token));
-  else
+    await emptyFencedPoints(work, first);
+  } else
     await target.pointResidences.insertMissing(
       record.members.map((member) => ({ ...member, state: "gone" as const, token: record.token })),
     );
