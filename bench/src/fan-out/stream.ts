@@ -20,8 +20,10 @@ interface DotSource {
 }
 
 const STATEMENT = "select id, user_id, created from dots order by created";
-/** Rows that are asked for at once, and that wait in a shard's stream. */
-const BATCH = 1000;
+/** Rows that wait in a MariaDB shard's stream, and in the library's. */
+const ROWS_WAITING = 1000;
+/** Rows that PostgreSQL's cursor is asked for at once; with 1,000 it is a tenth slower. */
+const CURSOR_ROWS = 5000;
 
 export interface HandStream {
   readonly read: StreamDots;
@@ -94,7 +96,7 @@ function mysqlShard(url: string): StreamedShard {
       const connection = await new Promise<PoolConnection>((resolve, reject) =>
         pool.getConnection((error, got) => (error === null ? resolve(got) : reject(error))),
       );
-      const stream = connection.query(STATEMENT).stream({ highWaterMark: BATCH });
+      const stream = connection.query(STATEMENT).stream({ highWaterMark: ROWS_WAITING });
       let failure: Error | undefined;
       let wake = () => {};
       for (const event of ["readable", "end"]) stream.on(event, () => wake());
@@ -132,13 +134,13 @@ function postgresShard(url: string): StreamedShard {
       const client = await pool.connect();
       const cursor = client.query(new Cursor<StreamedDot>(STATEMENT));
       // The next batch is on its way while this one is read.
-      let coming = cursor.read(BATCH);
+      let coming = cursor.read(CURSOR_ROWS);
       let batch: StreamedDot[] = [];
       let place = 0;
       const wait = async () => {
         batch = await coming;
         place = 0;
-        if (batch.length > 0) coming = cursor.read(BATCH);
+        if (batch.length > 0) coming = cursor.read(CURSOR_ROWS);
         return batch[place++];
       };
       return {
@@ -162,7 +164,7 @@ export function streamEverywhere(fed: DotsFederation): StreamDots {
       .selectFrom("dots")
       .select(["id", "user_id", "created"])
       .orderBy("created")
-      .stream(BATCH);
+      .stream(ROWS_WAITING);
     for await (const row of rows) {
       order.see(row);
       if (order.rows >= rowsMax) break;
