@@ -7,8 +7,9 @@ import {
   startPgBouncer,
   whyUnavailable,
 } from "@tesserae/test-support";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { federate, isTesseraeError } from "../../src/index.ts";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { POOL_DEFAULTS } from "../../src/engine/contract.ts";
+import { federate, isTesseraeError, postgres } from "../../src/index.ts";
 import { addDot, addUser, type DotsFederation, dotsSchema } from "./dots-federation.ts";
 
 const why =
@@ -56,6 +57,29 @@ suite(`a federation behind PgBouncer${why === undefined ? "" : ` (left out: ${wh
   });
 
   const dotsOf = (id: bigint) => fed.at(id).selectFrom("dots").select(["id", "lat"]).orderBy("id").execute();
+
+  test("answers over all shards, and stops their statements on the servers", async () => {
+    const shard = postgres(`${urls[1]}?pooler=transaction`).open(POOL_DEFAULTS);
+    endings.unshift(() => shard.close());
+    const locker = await shard.acquire();
+    endings.unshift(async () => locker.release());
+    await locker.begin();
+    await locker.run({ sql: "lock table sheets in access exclusive mode", parameters: [] });
+    const waiting = async () => {
+      const sql = "select count(*) as n from pg_locks where not granted and relation = 'sheets'::regclass";
+      return Number((await locker.run({ sql, parameters: [] })).rows[0]?.["n"]);
+    };
+    const sheets = fed.everywhere.selectFrom("sheets").select("id");
+    const controller = new AbortController();
+    const stopped = sheets.execute({ signal: controller.signal }).catch((error: Error) => error.message);
+    await vi.waitFor(async () => expect(await waiting()).toBe(1), 10_000);
+    controller.abort(new Error("enough"));
+    expect(await stopped).toBe("enough");
+    await vi.waitFor(async () => expect(await waiting()).toBe(0), 10_000);
+    await locker.rollback();
+    locker.release();
+    expect(await sheets.execute()).toEqual([]);
+  });
 
   test("has tenants, tickets and writers beside each other", async () => {
     const users = await Promise.all(
