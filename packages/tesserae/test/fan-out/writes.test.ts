@@ -28,7 +28,7 @@ const schema = defineSchema({
   tables: {
     users: global({ id: bigint(), name: text(20) }),
     themes: reference({ id: bigint(), label: text(20) }),
-    sheets: federated("owner", { id: bigint(), owner: bigint(), label: text(20) }),
+    sheets: federated("owner", { id: bigint(), owner: bigint(), label: text(20).unique() }),
     dots: federated("owner", {
       id: bigint(),
       owner: bigint(),
@@ -155,6 +155,7 @@ forEachEngine((engine) => {
         () => db.updateTable("dots as d").set({ hits: 1 }),
         () => db.deleteFrom("dots").where("id", "in", (eb) => eb.selectFrom("sheets").select("id")),
         () => db.with("few", (few) => few.selectFrom("sheets").select("id")).deleteFrom("dots"),
+        () => db.updateTable("sheets").set({ label: "everybody's" }),
         () => db.insertInto("dots").values({ id: 9n, owner: 1n } as never),
       ])
         await refused("STATEMENT_REFUSED", () => (build() as { execute(): Promise<unknown> }).execute());

@@ -146,7 +146,7 @@ class WriteWalk extends StatementWalk {
   ): readonly ColumnUpdateNode[] {
     const table = sources[0]?.table;
     // Each value of such a column is reserved in main for one key; a value of all keys can be reserved for none.
-    const found = (table as { readonly lookups?: readonly string[] } | undefined)?.lookups ?? [];
+    const found = table?.lookups ?? [];
     for (const { column } of updates) {
       const name = columnName(column);
       if (name !== undefined && found.includes(name))
