@@ -141,6 +141,11 @@ forEachEngine((engine) => {
       };
       const sleeper = await federate(lookupConfig(site.urls, { at }));
       const outcome = insert(2n, email, sleeper).finally(() => sleeper.close());
+      // A sleeper would keep its transaction open after a test that fails.
+      onTestFinished(async () => {
+        awake.resolve();
+        await outcome;
+      });
       await reached.promise;
       return () => {
         awake.resolve();
