@@ -175,6 +175,10 @@ export class FanOutRun {
     const { steady } = this.#context;
     const { keys, planned } = this.#question;
     const { stop } = run;
+    // A reader of a stream may be busy with something else when the time is over.
+    stop.whenStopped(() => {
+      for (const reader of open) void reader.close();
+    });
     const start = (work: ShardWork) => {
       const reader = new ShardReader(work, run);
       open.push(reader);

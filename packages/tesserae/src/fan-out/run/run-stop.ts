@@ -80,6 +80,12 @@ export class RunStop {
     });
   }
 
+  /** Calls `work` when the run has to end, also while nobody waits in it. */
+  whenStopped(work: () => void): void {
+    if (this.#stopped === undefined) this.#waiting.add(work);
+    else work();
+  }
+
   /** The run has ended: who still waits in it, for a connection, need not any more. */
   over(): void {
     clearTimeout(this.#timer);
