@@ -315,7 +315,7 @@ describe("distinct", () => {
   test("merges equal rows: the order goes on with all columns, and the limit is the shards' too", () => {
     const query = dots().select(["n", "label"]).distinct().orderBy("label", "desc").limit(4);
     expect(shardSql(query)).toBe(
-      "select distinct n as c0, label as c1 from dots as d order by c1 desc, c0 limit ?",
+      "select distinct n as c0, label as c1 from dots as d order by c1 desc, c0 limit 4",
     );
     expect(planned(query)).toMatchObject({ combine: { kind: "distinct" }, order: [] });
   });
@@ -477,7 +477,7 @@ describe("groups", () => {
       .orderBy("c", "desc")
       .limit(3);
     expect(shardSql(query)).toBe(
-      "select user_id as c0, sum(weight) as c1, count(*) as c2 from dots as d group by user_id having (count(*)) > ? order by c2 desc limit ?",
+      "select user_id as c0, sum(weight) as c1, count(*) as c2 from dots as d group by user_id having (count(*)) > ? order by c2 desc limit 3",
     );
     expect(planned(query).combine.kind).toBe("rows");
   });
@@ -498,7 +498,7 @@ describe("set operations", () => {
   test("union all hands on the arms' rows", () => {
     const query = labels("dots").unionAll(labels("sheets")).orderBy("label").limit(3);
     expect(shardSql(query)).toBe(
-      "select label as c0 from dots union all select label as c0 from sheets order by c0 limit ?",
+      "select label as c0 from dots union all select label as c0 from sheets order by c0 limit 3",
     );
     expect(planned(query).combine.kind).toBe("rows");
   });

@@ -22,7 +22,11 @@ function countOf(node: OperationNode | undefined): number | undefined {
   throw unsupported("A limit or offset is no plain number.", "Give it as a number that is not negative.");
 }
 
-/** Of each shard as many rows as the answer skips and takes: all of them may be on one. */
+/**
+ * Of each shard as many rows as the answer skips and takes: all of them may be on one. It is written into the statement, since PostgreSQL plans a prepared one anew each time whose limit is a
+ * parameter. With an offset, which each page has another of, it stays a parameter: else each page would be a statement to prepare.
+ */
 export function shardLimit({ offset, limit }: Limits): LimitNode | undefined {
-  return limit === undefined ? undefined : LimitNode.create(ValueNode.create(offset + limit));
+  if (limit === undefined) return undefined;
+  return LimitNode.create(offset === 0 ? ValueNode.createImmediate(limit) : ValueNode.create(offset + limit));
 }
