@@ -212,8 +212,8 @@ export interface EngineCapabilities {
   readonly raisedNumber: "returning" | "last insert id";
   /** The sum of decimals is exact in SQL (SQLite needs its own aggregates). */
   readonly exactDecimals: boolean;
-  /** `avg` gives a number of significant digits, whatever its argument's fraction digits; cast to more of these, it keeps them. */
-  readonly averagesBySignificantDigits: boolean;
+  /** The digits of the widest decimal, where `avg` gives a value of another length than its type and must be brought to that. Undefined where the engine's own is right. */
+  readonly averageDigits: number | undefined;
   /** Null comes before all values in ascending order, and behind them in descending order; false: the other way round. */
   readonly nullsFirst: boolean;
   /** `order by x nulls first` and `nulls last` are known. */

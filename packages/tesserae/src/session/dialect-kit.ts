@@ -3,11 +3,13 @@ import type { CompiledQuery, DialectAdapter, QueryCompiler, QueryId, RootOperati
 import { TesseraeError } from "../base/errors.ts";
 import type { EngineDialect } from "../engine/contract.ts";
 import type { SchemaModel } from "../schema/model.ts";
-import { widenAverages } from "./average-digits.ts";
+import { roundAverages } from "./average-digits.ts";
 import { rewriteDecimals } from "./decimal-rewrite.ts";
 import { type StatementPlan, StatementPlans } from "./statement-plan.ts";
 import { typeSignature } from "./typed-expression.ts";
 import { portableUpsert } from "./upsert-rewrite.ts";
+
+const AVERAGE = /\bavg\(/i;
 
 export interface Planned {
   readonly query: RootOperationNode;
@@ -47,11 +49,11 @@ export class DialectKit {
 
   /** The text is looked at, since few statements hold an average, and a walk over the tree costs each of them. */
   #withExactAverages(compiled: CompiledQuery): CompiledQuery {
-    if (!this.dialect.capabilities.averagesBySignificantDigits || !compiled.sql.includes("avg("))
-      return compiled;
+    const { averageDigits } = this.dialect.capabilities;
+    if (averageDigits === undefined || !AVERAGE.test(compiled.sql)) return compiled;
     const { query, queryId } = compiled;
-    const widened = widenAverages(query as RootOperationNode, this.#schema);
-    return { ...this.#compiler.compileQuery(widened, queryId), query };
+    const rounded = roundAverages(query as RootOperationNode, this.#schema, averageDigits);
+    return { ...this.#compiler.compileQuery(rounded, queryId), query };
   }
 
   /** A raw statement with the text and parameters it came with. */

@@ -3,8 +3,8 @@
  * different values, the type is the one to which each can be brought:
  *
  * - `sum` of int or bigint is a bigint, though PostgreSQL and MariaDB count in decimals; beyond 64 bits it is an error, as it is on SQLite.
- * - `avg` of int, bigint or decimal is a decimal with four more fraction digits than its argument, as MariaDB computes it; PostgreSQL's longer value
- *   is rounded to that, and SQLite has an aggregate of the library's. A double would lose the digits of a decimal.
+ * - `avg` of int, bigint or decimal is a decimal with four more fraction digits than its argument: MariaDB's and PostgreSQL's is rounded to that where it is computed
+ *   (`average-digits.ts`), and SQLite has an aggregate of the library's. A double would lose the digits of a decimal.
  * - Division of whole numbers has no type: PostgreSQL and SQLite cut the fraction, MariaDB does not.
  */
 import type { LogicalType } from "../schema/logical-type.ts";

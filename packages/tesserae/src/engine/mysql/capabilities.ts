@@ -14,7 +14,7 @@ export const mysqlCapabilities: EngineCapabilities = Object.freeze({
   upsert: "on duplicate key",
   raisedNumber: "last insert id",
   exactDecimals: true,
-  averagesBySignificantDigits: false,
+  averageDigits: 65,
   nullsFirst: true,
   nullsClause: false,
 });

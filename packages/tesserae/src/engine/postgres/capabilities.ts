@@ -13,7 +13,7 @@ export const postgresCapabilities: EngineCapabilities = Object.freeze({
   upsert: "on conflict",
   raisedNumber: "returning",
   exactDecimals: true,
-  averagesBySignificantDigits: true,
+  averageDigits: 100,
   nullsFirst: false,
   nullsClause: true,
 });

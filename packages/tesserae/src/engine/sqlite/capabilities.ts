@@ -15,7 +15,7 @@ export const sqliteCapabilities: EngineCapabilities = Object.freeze({
   upsert: "on conflict",
   raisedNumber: "returning",
   exactDecimals: false,
-  averagesBySignificantDigits: false,
+  averageDigits: undefined,
   nullsFirst: true,
   nullsClause: true,
 });

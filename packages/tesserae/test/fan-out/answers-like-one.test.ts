@@ -1,0 +1,77 @@
+/** Single questions whose answer was another one than a single database's once, held against one. */
+import { forEachEngine } from "@tesserae/test-support";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { bigint, decimal, defineSchema, federated, int } from "../../src/index.ts";
+import { type Built, offline } from "../session/offline-kysely.ts";
+import { WholeAndShards } from "./whole-and-shards.ts";
+
+const { model } = defineSchema({
+  key: bigint(),
+  tables: {
+    dots: federated("owner", { id: bigint(), owner: bigint(), kind: int(), n: int(), worth: decimal(9, 5) }),
+  },
+});
+
+/** Kinds 1, 2 and 3 have 200, 201 and 3 rows, one of them 1 and the others 0: averages of which the first two are equal in four digits, and of which none has an end. */
+const dots = [200, 201, 3].flatMap((count, kind) =>
+  Array.from({ length: count }, (_, index) => ({
+    id: BigInt(kind * 1_000 + index),
+    owner: BigInt((index % 3) + 1),
+    kind: kind + 1,
+    n: index === 0 ? 1 : 0,
+    worth: index === 0 ? "2.00000" : "0.00000",
+  })),
+);
+
+forEachEngine((engine) => {
+  let databases: WholeAndShards;
+
+  beforeAll(async () => {
+    databases = await WholeAndShards.of(engine, model, 3);
+    await databases.fill({ dots }, (key) => Number(key));
+  });
+  afterAll(() => databases[Symbol.asyncDispose]());
+
+  async function expectSame(query: Built, rows: number): Promise<void> {
+    const node = query.toOperationNode();
+    const [whole, merged] = [await databases.whole(node), await databases.merged(node)];
+    expect(whole).toHaveLength(rows);
+    expect(merged).toEqual(whole);
+  }
+
+  test("an average is the same value wherever it is computed with", async () => {
+    const kinds = offline.selectFrom("dots").select("kind").groupBy("kind");
+    await expectSame(
+      kinds
+        .select((eb) => [eb.fn.avg("n").as("a"), eb.fn.avg("worth").as("b")])
+        .orderBy("a")
+        .orderBy("kind", "desc"),
+      3,
+    );
+    await expectSame(
+      kinds.having((eb) => eb.fn.avg("n"), ">", "0.3333"),
+      0,
+    );
+    await expectSame(
+      kinds.having((eb) => eb.fn.avg("n"), "=", "0.3333"),
+      1,
+    );
+    const ofKeys = offline
+      .selectFrom("dots")
+      .select((eb) => ["owner", "kind", eb.fn.avg("n").as("a")])
+      .groupBy(["owner", "kind"]);
+    await expectSame(
+      offline.selectFrom(ofKeys.as("x")).select((eb) => [eb.fn.sum("a").as("s"), eb.fn.avg("a").as("m")]),
+      1,
+    );
+    if (engine.name === "sqlite") return;
+    await expectSame(
+      kinds.select((eb) => eb(eb.fn.avg<string>("n"), "*", eb.fn.count<string>("n")).as("a")).orderBy("kind"),
+      3,
+    );
+    await expectSame(
+      kinds.select((eb) => eb.fn.coalesce(eb.fn.avg("n"), eb.fn.avg("worth")).as("a")).orderBy("kind"),
+      3,
+    );
+  });
+});
