@@ -74,4 +74,14 @@ forEachEngine((engine) => {
       3,
     );
   });
+
+  test("a key's sum beyond 64 bits is refused", async () => {
+    const node = offline
+      .selectFrom("dots")
+      .select((eb) => ["owner", eb.fn.sum(eb("id", "*", 4_000_000_000_000_000n as never)).as("s")])
+      .groupBy("owner")
+      .toOperationNode();
+    await expect(databases.whole(node)).rejects.toThrow(/beyond 64 bits|integer overflow/);
+    await expect(databases.merged(node)).rejects.toThrow(/beyond 64 bits|integer overflow/);
+  });
 });

@@ -10,11 +10,12 @@ import { unwrap } from "../../session/raw-fragment.ts";
 import { bothKeys, conjuncts, eitherKeys, keysOf } from "./conditions.ts";
 import { checkExpression, holdsAggregate } from "./expression-check.ts";
 import { readFrom } from "./from-clause.ts";
-import { queryOf, withoutParts } from "./nodes.ts";
+import { childNodes, queryOf, withoutParts } from "./nodes.ts";
+import { ownNames, refuseResultNames } from "./ordering.ts";
 import { GATHER, unsupported } from "./refusal.ts";
 import { type Ctes, keyStatus, type Relation, type RelationColumn, type Scope } from "./scope.ts";
 import { type Selected, selectedColumns } from "./selections.ts";
-import type { QueryTypes } from "./types.ts";
+import { areMixedMoments, type QueryTypes } from "./types.ts";
 
 export interface AnalysisContext {
   readonly schema: SchemaModel;
@@ -111,10 +112,27 @@ export function readArms(
     context,
   );
   context.selected.set(node, first.selected);
+  for (const operation of node.setOperations ?? []) refuseLooseArm(operation);
   return [
     blockRelation(first),
     ...(node.setOperations ?? []).map((operation) => relationOf(armOf(operation), outer, ctes, context)),
   ];
+}
+
+/** Kysely writes an arm without parentheses of its own: what stands at its end would be read as the whole's. */
+function refuseLooseArm(operation: SetOperationNode): void {
+  if (unwrap(operation.expression).kind === "ParensNode") return;
+  const { setOperations, orderBy, limit, offset } = armOf(operation);
+  if (
+    (setOperations?.length ?? 0) > 0 ||
+    orderBy !== undefined ||
+    limit !== undefined ||
+    offset !== undefined
+  )
+    throw unsupported(
+      `The arm behind ${operation.operator} has a set operation, an order or a limit of its own without parentheses, which the engine reads as the whole query's.`,
+      "Put set operations one behind the other, order and limit the whole; or put the arm in parentheses, (eb) => eb.parens(query).",
+    );
 }
 
 export const armOf = (operation: SetOperationNode): SelectQueryNode =>
@@ -167,6 +185,7 @@ function unionType(columns: readonly RelationColumn[]): LogicalType | undefined 
   const types = columns.map(({ type }) => type);
   const [first] = types;
   if (first === undefined || types.some((type) => type === undefined)) return undefined;
+  if (areMixedMoments(types)) return undefined;
   const whole = types.every((type) => type?.kind === "int" || type?.kind === "bigint");
   if (!whole && types.some((type) => type?.kind !== first.kind)) return undefined;
   if (
@@ -208,6 +227,7 @@ export function readBlock(
   const conditions = conjuncts(node.where?.where);
   const selected = selectedColumns(node, scope, context.types.typeOf);
   context.selected.set(node, selected);
+  for (const part of node.distinctOn ?? []) refuseResultNames(ownNames(childNodes)(part), selected);
   const parts = [
     ...selected.map(({ expression }) => expression),
     ...(node.having === undefined ? [] : [node.having]),

@@ -9,7 +9,7 @@ import type { AliasNode, IdentifierNode, JoinNode, OperationNode, SelectQueryNod
 import type { SchemaModel } from "../../schema/model.ts";
 import { unwrap } from "../../session/raw-fragment.ts";
 import { conjuncts, EqualColumns, equalities, noteNotNull } from "./conditions.ts";
-import { queryOf } from "./nodes.ts";
+import { isShardName, queryOf } from "./nodes.ts";
 import { unsupported } from "./refusal.ts";
 import { type Ctes, type Relation, Scope, type Source, tableRelation } from "./scope.ts";
 
@@ -112,6 +112,11 @@ function readSource(
   // An alias that names columns too is written as text.
   if (name === undefined)
     throw unsupported("A source's alias names its columns.", "Name them in its select.");
+  if (isShardName(name) || relation.columns?.some((column) => isShardName(column.name)))
+    throw unsupported(
+      `The source "${name}" has a name that begins like those of the shards' own columns, tesserae_0 and so on.`,
+      "Give it another one.",
+    );
   const source: Source = { alias: name, relation, nullable, standing: relation.standing };
   scope.sources.push(source);
   return source;

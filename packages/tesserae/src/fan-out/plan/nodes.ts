@@ -17,6 +17,9 @@ import { unwrap } from "../../session/raw-fragment.ts";
 /** The shard's column of this index: a name that no table of the schema's column is likely to have, and that is asked for by itself alone. */
 export const shardName = (index: number): string => `tesserae_${index}`;
 
+/** True for a name that the shard's columns could have: GROUP BY would find a source's column of that name first. */
+export const isShardName = (name: string): boolean => /^tesserae_\d/i.test(name);
+
 export function shardReference(index: number): OperationNode {
   return ReferenceNode.create(ColumnNode.create(shardName(index)));
 }

@@ -104,6 +104,20 @@ export function refuseHiddenNames(
   }
 }
 
+/** Refuses a name of the result that is no name of a source, or of another column of one: the shards' results have other names, and a source's column would be found instead. */
+export function refuseResultNames(names: Iterable<OperationNode>, selected: readonly Selected[]): void {
+  for (const node of names) {
+    const name = columnOf(node);
+    if (name === undefined || name.table !== undefined) continue;
+    const same = selected.find((column) => column.name.toLowerCase() === name.column.toLowerCase());
+    if (same === undefined || columnOf(same.expression)?.column === name.column) continue;
+    throw unsupported(
+      `The name "${name.column}" means a column of the result here.`,
+      "Repeat the selected expression, or write the column with its table's name.",
+    );
+  }
+}
+
 /** ORDER BY over the shard's own columns. */
 export function shardOrder(
   sorted: readonly SortedColumn[],

@@ -15,6 +15,7 @@ import { childNodes, columnOf, replaceNodes, shardReference, shardSelection, wit
 import {
   ownNames,
   refuseHiddenNames,
+  refuseResultNames,
   selectedByName,
   shardOrder,
   type Wanted,
@@ -230,6 +231,11 @@ function renamedArm(
   arm: SelectQueryNode,
   armColumns: (arm: SelectQueryNode) => readonly Selected[],
 ): SelectQueryNode {
-  const selections = armColumns(arm).map(({ expression }, index) => shardSelection(index, expression));
+  const selected = armColumns(arm);
+  // The order of an arm with set operations is one of its own result, which is renamed with it.
+  const order = (arm.setOperations?.length ?? 0) > 0 ? undefined : arm.orderBy;
+  for (const part of [arm.groupBy, arm.having, order])
+    if (part !== undefined) refuseResultNames(names(part), selected);
+  const selections = selected.map(({ expression }, index) => shardSelection(index, expression));
   return { ...arm, selections } as SelectQueryNode;
 }

@@ -28,6 +28,9 @@ export function unknownFunction(name: string): Error {
   );
 }
 
+/** Words that begin another part of the query than the one in which the fragment stands: each shard would do that part for itself. */
+const OTHER_PARTS: ReadonlySet<string> = new Set("limit offset fetch group having order window".split(" "));
+
 /** Of text that is not parsed, only what is known to compute from the row alone passes. */
 export function checkRaw(node: RawNode): void {
   const tokens = tokenize(node);
@@ -41,7 +44,14 @@ export function checkRaw(node: RawNode): void {
         "A fragment of raw SQL holds a list.",
         "Give each of its values as a fragment of its own.",
       );
+    // A name or a reference before a parenthesis is a call of that name.
+    if (kind === "hole" && tokens[at + 1]?.text === "(") throw unknownFunction("…");
     if (kind !== "word" && kind !== "name") return;
+    if (kind === "word" && isOtherPart(tokens, at))
+      throw unsupported(
+        `A fragment of raw SQL holds the word "${text}", a part of the query that is not seen there.`,
+        "Build that part with Kysely: limit(…), offset(…), groupBy(…), having(…), orderBy(…), distinct().",
+      );
     if (kind === "word" && isClock(text) && tokens[at - 1]?.text !== ".")
       throw unsupported(
         `A fragment of raw SQL holds ${text}, which each shard has for itself.`,
@@ -73,6 +83,15 @@ export function checkRaw(node: RawNode): void {
       "A fragment of raw SQL holds an or without parentheses.",
       "Put the fragment in parentheses.",
     );
+}
+
+function isOtherPart(tokens: readonly Token[], at: number): boolean {
+  const { text } = tokens[at] as Token;
+  if (tokens[at - 1]?.text === ".") return false;
+  if (text !== "distinct") return OTHER_PARTS.has(text);
+  const before = tokens[at - 1]?.text;
+  const isDistinct = before === "is" || (before === "not" && tokens[at - 2]?.text === "is");
+  return !(isDistinct && tokens[at + 1]?.text === "from");
 }
 
 function checkRawCall(tokens: readonly Token[], at: number): void {

@@ -1,5 +1,6 @@
 /** The rows of a shard as arrays of logical values, in the order of the plan's columns: what the merge works on. */
 import type { EngineDialect, RawRow } from "../../engine/contract.ts";
+import { SUM_OF_INTEGERS } from "../../session/expression-types.ts";
 import type { StatementPlan } from "../../session/statement-plan.ts";
 import type { PlanColumn } from "../fan-out-plan.ts";
 
@@ -15,7 +16,8 @@ export function rowDecoder(
   const width = columns.length;
   const length = shard === undefined ? width : width + 1;
   const readers = columns.map(({ name, type }) => {
-    const codec = type === undefined ? undefined : dialect.codec(type);
+    // A whole sum must fit into 64 bits, which the statement's own plan sees to; a shard's part of one need not, and has another type.
+    const codec = type === undefined || type === SUM_OF_INTEGERS ? undefined : dialect.codec(type);
     const decode = codec === undefined ? plan.decoderOf(name) : (raw: unknown) => codec.decode(raw);
     return { name, decode };
   });
