@@ -49,6 +49,8 @@ export interface MysqlSettings {
 }
 
 const IDLE_IN_TRANSACTION_MS = 60_000;
+/** For so long, in seconds, a stream's reader may leave what the server sends unread. */
+const UNREAD_S = 86_400;
 const PORT = 3306;
 const URL_DEFAULTS = { schemes: ["mysql", "mariadb"], port: PORT };
 
@@ -119,6 +121,9 @@ function tlsConfig(tls: boolean | MysqlTlsOptions): SslOptions | undefined {
  *
  * Transactions are read committed unless they say otherwise, as on PostgreSQL. Under InnoDB's own default, repeatable read, the guard's look for a point that is not there
  * leaves a lock on the gap: writers of a range then kept a mover from writing a point into it, for tens of seconds.
+ *
+ * `net_write_timeout` is 60 s where nobody sets it: the server ends the connection of a stream whose reader does something else meanwhile, or, where several shards' streams are merged, waits for
+ * another shard's rows.
  */
 function sessionSql(options: MysqlOptions): string {
   const { idleInTransactionTimeoutMs = IDLE_IN_TRANSACTION_MS, lockTimeoutMs } = options;
@@ -132,7 +137,7 @@ function sessionSql(options: MysqlOptions): string {
     lockTimeoutMs === undefined
       ? ""
       : `, innodb_lock_wait_timeout = ${Math.max(1, seconds("lockTimeoutMs", lockTimeoutMs))}`;
-  return `set names utf8mb4 collate ${BINARY_COLLATION}, time_zone = '+00:00', sql_mode = '${SQL_MODE}', @tesserae_session = 1${lock} /*M!100300 , idle_transaction_timeout = ${idle}, tx_isolation = 'READ-COMMITTED' */ /*!80000 , transaction_isolation = 'READ-COMMITTED' */`;
+  return `set names utf8mb4 collate ${BINARY_COLLATION}, time_zone = '+00:00', sql_mode = '${SQL_MODE}', @tesserae_session = 1, net_write_timeout = ${UNREAD_S}${lock} /*M!100300 , idle_transaction_timeout = ${idle}, tx_isolation = 'READ-COMMITTED' */ /*!80000 , transaction_isolation = 'READ-COMMITTED' */`;
 }
 
 function expandOptions(options: MysqlOptions): MysqlOptions {

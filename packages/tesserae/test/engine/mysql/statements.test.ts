@@ -144,13 +144,14 @@ forEachEngine((engine) => {
     test("see a session of known settings", async () => {
       await using open = await OpenDatabase.of(engine);
       const { rows } = await open.run(
-        "select @@time_zone as zone, @@sql_mode as mode, @@collation_connection as collation, @@idle_transaction_timeout as idle, 'a' = 'A' as folds, 'a' = 'a ' as pads",
+        "select @@time_zone as zone, @@sql_mode as mode, @@collation_connection as collation, @@idle_transaction_timeout as idle, @@net_write_timeout as unread, 'a' = 'A' as folds, 'a' = 'a ' as pads",
       );
       expect(rows[0]).toMatchObject({
         zone: "+00:00",
         mode: expect.stringContaining("STRICT_ALL_TABLES"),
         collation: "utf8mb4_nopad_bin",
         idle: 60n,
+        unread: 86_400n,
         folds: 0,
         pads: 0,
       });
