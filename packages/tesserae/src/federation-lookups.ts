@@ -55,13 +55,14 @@ export class FederationLookups {
     const { rows, read, value } = this.#asked(table, by);
     const key = await this.#keyOf(rows, value);
     if (key === undefined) return undefined;
-    try {
-      return await read(key, table, rows.lookup.column.name, value);
-    } catch (error) {
+    const row = await read(key, table, rows.lookup.column.name, value).catch((error: unknown) => {
       // The key was removed, with its rows.
       if (isTesseraeError(error, "KEY_UNKNOWN")) return undefined;
       throw error;
-    }
+    });
+    // A claim without a row, and another key may have a row of before the lookup.
+    if (row === undefined) await this.#refuseIncomplete(rows);
+    return row;
   }
 
   /** The key that the value belongs to, as main knows it: the row may be gone, or not committed yet. */
@@ -106,12 +107,16 @@ export class FederationLookups {
 
   async #keyOf(rows: LookupRows, value: LookupValue): Promise<KeyValue | undefined> {
     const [row] = await rows.read([value]);
-    if (row !== undefined) return row.key;
-    if (await this.#marks.isComplete(rows.lookup)) return undefined;
+    if (row === undefined) await this.#refuseIncomplete(rows);
+    return row?.key;
+  }
+
+  async #refuseIncomplete(rows: LookupRows): Promise<void> {
+    if (await this.#marks.isComplete(rows.lookup)) return;
     const { table, column } = rows.lookup;
     throw new TesseraeError(
       "LOOKUP_INCOMPLETE",
-      `Main does not know the value of "${column.name}", but table "${table.name}" may have rows of before the lookup was there. Run: tesserae lookups rebuild ${table.name}`,
+      `Main knows no row with this value of "${column.name}", but table "${table.name}" may have rows of before the lookup was there. Run: tesserae lookups rebuild ${table.name}`,
       { federation: table.federation, table: table.name, column: column.name, operation: "find" },
     );
   }

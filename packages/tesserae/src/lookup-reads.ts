@@ -4,7 +4,7 @@ import type { Database } from "./engine/contract.ts";
 import { toEngineError } from "./engine/engine-error.ts";
 import type { LookupMarks } from "./lookups/lookup-marks.ts";
 import type { LookupValue } from "./lookups/lookup-rows.ts";
-import { lookupsOf } from "./lookups/lookup-table.ts";
+import { absentLookupsOf, lookupsOf } from "./lookups/lookup-table.ts";
 import type { SchemaModel, TableModel } from "./schema/model.ts";
 import type { ApplyResult } from "./synchronizer/synchronizer.ts";
 
@@ -24,13 +24,14 @@ interface ListedShard {
   readonly database: Database;
 }
 
-/** A lookup knows every row if its table had none: it was just made, or is empty on every shard. */
+/** A lookup knows every row if its table had none: it was just made, or is empty on every shard. One that the schema has no more is not told of new rows, and knows every row no more. */
 export async function markComplete(
   schema: SchemaModel,
   marks: LookupMarks,
   shards: readonly ListedShard[],
   { created }: ApplyResult,
 ): Promise<void> {
+  await marks.forget(absentLookupsOf(schema));
   for (const lookup of lookupsOf(schema)) {
     if (await marks.isComplete(lookup)) continue;
     const isNew = ({ id }: ListedShard) =>

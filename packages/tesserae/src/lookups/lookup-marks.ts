@@ -38,6 +38,18 @@ export class LookupMarks {
     ]);
     this.#complete.add(nameOf(lookup));
   }
+
+  /** Whoever has these lookups no longer writes rows that they do not hear of. */
+  async forget(lookups: readonly Lookup[]): Promise<void> {
+    const { rows } = await this.#control.run(`select name from ${META_TABLE}`, []);
+    const known = new Set(rows.map((row) => this.#codec.decode("name", row["name"])));
+    for (const lookup of lookups) {
+      const name = nameOf(lookup);
+      if (!known.has(name)) continue;
+      await this.#control.run(`delete from ${META_TABLE} where name = ?`, [this.#codec.encode("name", name)]);
+      this.#complete.delete(name);
+    }
+  }
 }
 
 const nameOf = ({ model }: Lookup): string => `lookup:${model.name}`;

@@ -21,15 +21,28 @@ export type LookupState = "reserved" | "confirmed";
 
 /** All lookups of a schema, in the order in which claims are made: the same for everybody, lest two wait for each other. */
 export function lookupsOf(schema: SchemaModel): Lookup[] {
-  return [...schema.tables.values()]
-    .flatMap((table) =>
-      table.lookups.map((name) => {
-        const column = table.column.get(name) as ColumnModel;
+  return lookupsBy(schema, ({ lookups }, { name }) => lookups.includes(name)).sort((one, other) =>
+    one.model.name < other.model.name ? -1 : 1,
+  );
+}
+
+/** Those that an older schema may have had, or a later one may: the other columns of federated tables. */
+export function absentLookupsOf(schema: SchemaModel): Lookup[] {
+  return lookupsBy(schema, ({ kind, lookups }, { name }) => kind === "federated" && !lookups.includes(name));
+}
+
+function lookupsBy(
+  schema: SchemaModel,
+  isMeant: (table: TableModel, column: ColumnModel) => boolean,
+): Lookup[] {
+  return [...schema.tables.values()].flatMap((table) =>
+    table.columns
+      .filter((column) => isMeant(table, column))
+      .map((column) => {
         const federation = schema.federations.get(table.federation as string) as FederationModel;
         return { table, column, federation, model: lookupTable(table, column, federation) };
       }),
-    )
-    .sort((one, other) => (one.model.name < other.model.name ? -1 : 1));
+  );
 }
 
 function lookupTable(table: TableModel, column: ColumnModel, federation: FederationModel): TableModel {

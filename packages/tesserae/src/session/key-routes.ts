@@ -116,7 +116,6 @@ export class KeyRoutes implements Way {
     if (writer === undefined) return undefined;
     return {
       claimsOf: (node, resolve) => writer.claimsOf(node, this, resolve),
-      claim: (all, asker) => writer.claim(all, asker),
       refuseUnfiltered: (node) => writer.refuseUnfiltered(node),
     };
   }

@@ -53,7 +53,7 @@ export function writesLookups(node: RootOperationNode, schema: SchemaModel): boo
   return ((node as UpdateQueryNode).updates ?? []).some((update) => lookupOf(update, table) !== undefined);
 }
 
-function writtenTable(node: OperationNode, schema: SchemaModel): TableModel | undefined {
+export function writtenTable(node: OperationNode, schema: SchemaModel): TableModel | undefined {
   if (!WRITES.has(node.kind)) return undefined;
   const { into, table } = node as { readonly into?: OperationNode; readonly table?: OperationNode };
   let target = unwrap((into ?? table) as OperationNode);

@@ -118,7 +118,9 @@ export class LookupHolders {
   ): Promise<LookupValue[] | undefined> {
     if (!target.readiness.ready) await target.readiness.wait();
     const look = async (connection: Connection) => {
-      const found = await this.#read(lookup, key, values, target, connection, deadline);
+      // The transaction that asks is not waited for: it has the shared lock itself, and its own values were compared before.
+      const waiter = asker?.claimsFor?.(key) ? asker.connection : connection;
+      const found = await this.#read(lookup, key, values, target, { connection, waiter }, deadline);
       const residence = await this.#source.residences.read(target, connection, key);
       return takesWrites(residence) && residence?.epoch === epoch ? found : undefined;
     };
@@ -140,13 +142,13 @@ export class LookupHolders {
     key: KeyValue,
     values: readonly LookupValue[],
     { kit: { dialect } }: Target,
-    connection: Connection,
+    { connection, waiter }: { readonly connection: Connection; readonly waiter: Connection },
     deadline: number,
   ): Promise<LookupValue[]> {
     const { waitSql, waitSuffix } = dialect.claims;
     const left = () => Math.max(1, deadline - performance.now());
     if (waitSql !== undefined)
-      await connection.run({
+      await waiter.run({
         sql: waitSql,
         parameters: [this.#number({ table, column, federation, model }, key)],
         lockWaitMs: left(),

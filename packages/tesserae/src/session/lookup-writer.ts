@@ -20,7 +20,7 @@ import {
 } from "../lookups/lookup-rows.ts";
 import type { KeyValue } from "../schema/logical-type.ts";
 import type { SchemaModel } from "../schema/model.ts";
-import type { Asker, Claims } from "./claims.ts";
+import type { Asker, Claimer, Claims } from "./claims.ts";
 import { unknownValue, type WrittenValue, writtenValues } from "./lookup-claims.ts";
 import type { LookupHolders } from "./lookup-holders.ts";
 
@@ -41,7 +41,7 @@ export interface LookupWriterOptions {
   readonly at?: ((point: LookupPoint) => void | Promise<void>) | undefined;
 }
 
-export class LookupWriter {
+export class LookupWriter implements Claimer {
   readonly #options: LookupWriterOptions;
 
   constructor(options: LookupWriterOptions) {
@@ -55,7 +55,7 @@ export class LookupWriter {
     resolve?: (value: unknown) => unknown,
   ): Claims | undefined {
     const values = writtenValues(node, this.#options.schema, resolve);
-    return values.length === 0 ? undefined : { key, place, values };
+    return values.length === 0 ? undefined : { key, place, values, claimer: this };
   }
 
   /** LOOKUP_VALUE_UNKNOWN for a statement outside the tenant filter that writes what only a key's own session claims. */
@@ -70,18 +70,23 @@ export class LookupWriter {
   }
 
   /** Claims everything that the open transaction on `asker.connection` wrote. CONSTRAINT_UNIQUE, LOOKUP_BUSY. */
-  async claim(all: readonly Claims[], asker: Asker): Promise<void> {
-    for (const rows of this.#options.rows) {
-      const claimed = new Set<string>();
-      for (const { key, place, values } of byKey(all, this.#options.compareKeys)) {
+  async claim(all: readonly Claims[], { target, connection }: Asker): Promise<void> {
+    const { rows: lookups, compareKeys } = this.#options;
+    const claimsFor = (key: KeyValue) => all.some((claims) => compareKeys(claims.key, key) === 0);
+    const asker = { target, connection, claimsFor };
+    for (const rows of lookups) {
+      const keys = byKey(all, compareKeys).map(({ key, place, values }) => {
         const wanted = distinct(values, rows);
-        if (wanted.size === 0) continue;
+        return { key, place, wanted };
+      });
+      const claimed = new Set<string>();
+      for (const { place, wanted } of keys)
         for (const value of wanted.keys()) {
           if (claimed.has(value)) throw this.#taken(rows, place);
           claimed.add(value);
         }
-        await this.#claimFor(rows, key, [...wanted.values()], place, asker);
-      }
+      for (const { key, place, wanted } of keys)
+        if (wanted.size > 0) await this.#claimFor(rows, key, [...wanted.values()], place, asker);
     }
   }
 
@@ -161,7 +166,10 @@ export function wroteRows({ affectedRows, rows }: EngineResult): boolean {
 }
 
 /** Claims of one key together; those who joined a transaction have their own. */
-function byKey(all: readonly Claims[], compare: (one: KeyValue, other: KeyValue) => number): Claims[] {
+function byKey(
+  all: readonly Claims[],
+  compare: (one: KeyValue, other: KeyValue) => number,
+): Omit<Claims, "claimer">[] {
   const merged: { key: KeyValue; place: ErrorPlace; values: WrittenValue[] }[] = [];
   for (const { key, place, values } of all) {
     const known = merged.find((entry) => compare(entry.key, key) === 0);

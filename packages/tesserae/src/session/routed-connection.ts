@@ -65,7 +65,7 @@ export class RoutedConnection implements DatabaseConnection {
     try {
       const raw = await (claims === undefined
         ? this.connection.run(statement)
-        : this.#runClaiming(traveller, statement, claims));
+        : this.#runClaiming(statement, claims));
       result = toQueryResult(raw, plan);
     } catch (error) {
       throw this.#failed(error, statement.sql);
@@ -78,17 +78,22 @@ export class RoutedConnection implements DatabaseConnection {
   }
 
   /** Main has to know what a transaction wrote before it commits, and a statement outside of any has one of its own. */
-  async #runClaiming({ way }: Traveller, statement: Statement, claims: Claims): Promise<EngineResult> {
+  async #runClaiming(statement: Statement, claims: Claims): Promise<EngineResult> {
     if (!this.inTransaction)
-      return runClaiming(this.connection, statement, async () => way.lookups?.claim([claims], this));
+      return runClaiming(this.connection, statement, () => claims.claimer.claim([claims], this));
     const result = await this.connection.run(statement);
     if (wroteRows(result)) this.#claims.push(claims);
     return result;
   }
 
-  /** Claims what the transaction wrote and did not take back. Last before its commit, when all its rows are there. */
+  /** Claims what the transaction wrote and did not take back, also for keys of other federations that joined it. Last before its commit, when all its rows are there. */
   async claim(): Promise<void> {
-    if (this.#claims.length > 0) await this.opener.way.lookups?.claim(this.#claims, this);
+    if (this.#claims.length === 0) return;
+    for (const claimer of new Set(this.#claims.map((claims) => claims.claimer)))
+      await claimer.claim(
+        this.#claims.filter((claims) => claims.claimer === claimer),
+        this,
+      );
     this.#claims = [];
   }
 
@@ -98,7 +103,10 @@ export class RoutedConnection implements DatabaseConnection {
 
   /** What was written since is not there. The savepoint stays. */
   rolledBackTo(name: string): void {
-    const at = this.#savepoints.findLastIndex((savepoint) => savepoint.name === name);
+    // For some engines `A` and `a` are one name. Taken for one everywhere, a value too many may be claimed, and none too few.
+    const isNamed = (savepoint: { readonly name: string }) =>
+      savepoint.name.toLowerCase() === name.toLowerCase();
+    const at = this.#savepoints.findLastIndex(isNamed);
     const savepoint = this.#savepoints[at];
     if (savepoint === undefined) return;
     this.#savepoints.length = at + 1;

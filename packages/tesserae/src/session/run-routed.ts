@@ -56,7 +56,7 @@ export async function runRouted(
       try {
         const raw =
           claims !== undefined
-            ? await runAndClaim(way, target, statement, claims, signal)
+            ? await runAndClaim(target, statement, claims, signal)
             : signal === undefined
               ? await target.database.run(statement)
               : await runUntilAborted(target, statement, signal);
@@ -138,7 +138,6 @@ async function runUntilAborted(
 
 /** A write whose values main has to know: in a transaction of its own. Once it runs, the signal stops it no more. */
 async function runAndClaim(
-  { lookups }: Way,
   target: Target,
   statement: Statement,
   claims: Claims,
@@ -146,8 +145,9 @@ async function runAndClaim(
 ): Promise<EngineResult> {
   const connection = await target.database.acquire({ signal });
   try {
-    const claim = async () => lookups?.claim([claims], { target, connection });
-    return await runClaiming(connection, statement, claim);
+    return await runClaiming(connection, statement, () =>
+      claims.claimer.claim([claims], { target, connection }),
+    );
   } finally {
     connection.release();
   }

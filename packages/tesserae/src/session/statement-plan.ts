@@ -12,7 +12,7 @@ import { deriveTypes, type StatementTypes } from "./column-types.ts";
 import { SUM_OF_INTEGERS } from "./expression-types.ts";
 import { mayWrite } from "./function-calls.ts";
 import { writesLookups } from "./lookup-claims.ts";
-import { refuseLookupText } from "./lookup-raw.ts";
+import { refuseHiddenLookups, refuseLookupText } from "./lookup-raw.ts";
 import { parameterColumns, rawParameterTypes } from "./raw-statement.ts";
 import { isReadOnly, type Unguarded, whenUnguarded } from "./read-only.ts";
 
@@ -183,7 +183,8 @@ export class StatementPlans {
     const key = kind === "" ? compiled.sql : `${kind}\n${compiled.sql}`;
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
-    if (query.kind === "RawNode") refuseLookupText(compiled.sql, this.#schema);
+    if (query.kind === "RawNode") refuseLookupText(compiled.sql, this.#schema, this.#dialect.name);
+    else refuseHiddenLookups(query, compiled.sql, this.#schema, this.#dialect.name);
     const types = deriveTypes(query, this.#schema, this.#dialect);
     const readOnly = isReadOnly(query);
     const plan = new StatementPlan(

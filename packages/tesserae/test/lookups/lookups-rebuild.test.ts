@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { engineFromUrl, poolOptions } from "../../src/configuration.ts";
 import { checkControlVersion } from "../../src/directory/control-version.ts";
 import { CONTROL_VERSION_WITH_LOOKUPS } from "../../src/engine/control-tables.ts";
-import { bigint, defineSchema, federate, federated, text } from "../../src/index.ts";
+import { bigint, defineSchema, type Federation, federate, federated, text } from "../../src/index.ts";
 
 const columns = { id: bigint(), user_id: bigint(), label: text(64) };
 const before = defineSchema({ key: bigint(), tables: { dots: federated("user_id", columns) } });
@@ -52,6 +52,29 @@ forEachEngine((engine) => {
       expect(await fed.lookups.status()).toEqual([
         { table: "dots", column: "id", complete: true, reserved: 0, confirmed: 502 },
       ]);
+    });
+
+    test("are incomplete where a claim was left behind, and again after a schema without them", async () => {
+      await using databases = await engine.databases(3, { servers: 2 });
+      const [main, one, two] = databases.urls as [string, string, string];
+      const open = async (schema: typeof before) => {
+        const fed = await federate({ schema, main, shards: { 1: one, 2: two } });
+        await fed.schema.apply();
+        return fed;
+      };
+      await using old = await open(before);
+      for (const key of [1n, 2n]) await old.tenants.add(key, { shard: Number(key) });
+      await old.at(2n).insertInto("dots").values({ id: 1n, label: "old" }).execute();
+      await using fed = (await open(after as typeof before)) as unknown as Federation<typeof after>;
+      await fed.at(1n).insertInto("dots").values({ id: 1n, label: "new" }).execute();
+      await fed.at(1n).deleteFrom("dots").where("id", "=", 1n).execute();
+      await expect(fed.find("dots", 1n)).rejects.toMatchObject({ code: "LOOKUP_INCOMPLETE" });
+      expect(await fed.lookups.rebuild("dots")).toMatchObject([{ rows: 1, added: 1, complete: true }]);
+      expect(await fed.find("dots", 1n)).toMatchObject({ user_id: 2n });
+      await using without = await open(before);
+      await without.at(1n).insertInto("dots").values({ id: 2n, label: "unheard" }).execute();
+      await using again = (await open(after as typeof before)) as unknown as Federation<typeof after>;
+      await expect(again.find("dots", 2n)).rejects.toMatchObject({ code: "LOOKUP_INCOMPLETE" });
     });
   });
 });

@@ -179,7 +179,21 @@ forEachEngine((engine) => {
       await expect(
         open.insertInto("people").values({ user_id: 1n, id: 901n, email: "built" }).execute(),
       ).rejects.toMatchObject(unknown);
+      for (const text of [
+        "update people set /* the name */ email = 'raw' where id = 1",
+        "update people set visits = case when ' where ' = '' then 1 else 2 end, people.email = 'raw' where id = 1",
+        "explain analyze insert into people (user_id, id, email) values (1, 900, 'raw')",
+      ])
+        await expect(sql.raw(text).execute(open)).rejects.toMatchObject(unknown);
+      for (const hidden of [
+        open.updateTable("people").set(sql`email`, "raw"),
+        open.updateTable("people").set({ visits: sql<number>`1, email = 'raw'` }),
+      ])
+        await expect(hidden.execute()).rejects.toMatchObject(unknown);
       await sql`update people set visits = visits + 1 where email = 'nobody'`.execute(open);
+      await sql`update people set visits = coalesce(visits, (email = 'nobody')${sql.raw(engine.name === "postgres" ? "::int" : "")}) where (email) = 'nobody'`.execute(
+        open,
+      );
       await fed
         .at(1n)
         .updateTable("people")
