@@ -227,5 +227,29 @@ test.skipIf((["mysql", "postgres"] as const).some((engine) => whyUnavailable(eng
       .selectFrom("dots")
       .select([(eb) => eb.fn.avg<string>("lat").as("mean"), (eb) => eb.fn.sum<string>("lat").as("total")]);
     expect(await sums.execute()).toMatchObject([{ total: "17.000000" }]);
+    // Where null stands is the engines' own: PostgreSQL would cut off what the others give first.
+    await fed.main.insertInto("themes").values({ id: 1n, label: "piers" }).execute();
+    await fed.references.publish();
+    const themed = { id: 1_000_000n, user_id: three3.id, theme_id: 1n, label: "themed" };
+    await fed.at(three3.id).insertInto("sheets").values(themed).execute();
+    const sheets = fed.everywhere.selectFrom("sheets").select(["theme_id", "user_id"]);
+    expect(await sheets.orderBy("theme_id").orderBy("user_id").limit(1).offset(2).execute()).toEqual([
+      { theme_id: null, user_id: three3.id },
+    ]);
+    const themes = fed.everywhere
+      .selectFrom("sheets")
+      .select(["theme_id", (eb) => eb.fn.countAll<bigint>().as("n")])
+      .groupBy("theme_id");
+    expect(await themes.execute()).toEqual([
+      { theme_id: null, n: 3n },
+      { theme_id: 1n, n: 1n },
+    ]);
+    expect(await themes.orderBy("theme_id", "desc").limit(1).execute()).toEqual([{ theme_id: 1n, n: 1n }]);
+    expect(
+      await themes
+        .orderBy("theme_id", (ob) => ob.asc().nullsLast())
+        .limit(1)
+        .execute(),
+    ).toEqual([{ theme_id: 1n, n: 1n }]);
   },
 );

@@ -224,7 +224,7 @@ export class FanOutRun {
     if (node === planned.statement.node) return planned.statement;
     let statement = this.#statements.get(node);
     if (statement === undefined) {
-      statement = new PlannedStatement(node, queryId);
+      statement = new PlannedStatement(node, planned.statement.order, queryId);
       this.#statements.set(node, statement);
     }
     return statement;

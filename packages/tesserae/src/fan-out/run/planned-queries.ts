@@ -44,7 +44,10 @@ export function plannedQuery(
 function planAnew(node: RootOperationNode, queryId: QueryId, context: FanOutContext): PlannedQuery {
   const { schema, federation, kit } = context;
   const plan = context.plan(node as SelectQueryNode, { schema, federation, dialect: kit.dialect });
-  return { plan, statement: new PlannedStatement(plan.statement, queryId) };
+  return {
+    plan,
+    statement: new PlannedStatement(plan.statement, { sorted: plan.sorted, dialect: kit.dialect }, queryId),
+  };
 }
 
 /** Text that two trees have in common only if they are the same. Undefined where a value is an object, which could change later. */
