@@ -74,6 +74,15 @@ forEachEngine((engine) => {
       expect(rows.find(({ id }) => id === 77n)).toEqual({ id: 77n, body: "note 77" });
     });
 
+    test("by queries of their own federation only, whatever its name", async () => {
+      await using one = await askedByHand(engine, { rows: 1, shards: 1 });
+      await using other = await askedByHand(engine, { rows: 1, shards: 1 });
+      const compiled = inOrder(one).compile();
+      expect((await one.everywhere.executeQuery(compiled)).rows).toHaveLength(1);
+      const failure = await failureOf(other.everywhere.executeQuery(compiled));
+      expect(failure.code).toBe("QUERY_OF_OTHER_SESSION");
+    });
+
     test("by no more statements at once than are allowed, and tells what each shard does", async () => {
       await using asked = await askedByHand(engine, { rows: 5, shards: 4 });
       const events: ShardEvent[] = [];

@@ -63,7 +63,7 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
     this.#refuseWrite(node);
     const planned = plannedQuery(node, queryId, context);
     const { sql, parameters } = planned.statement.for(context.kit).planned;
-    return new FanOutQuery({ query: node, sql, parameters }, queryId, this.#origin, planned);
+    return new FanOutQuery({ query: node, sql, parameters }, queryId, this.#origin, context, planned);
   }
 
   override async executeQuery<R>(compiled: CompiledQuery, options?: QueryOptions): Promise<QueryResult<R>> {
@@ -182,7 +182,7 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
 
   /** This federation's own query. One that was compiled elsewhere is planned like a new one; one key's is refused. */
   #own(compiled: CompiledQuery): FanOutQuery {
-    if (FanOutQuery.is(compiled) && compiled.origin === this.#origin) return compiled;
+    if (FanOutQuery.is(compiled) && compiled.isOf(this.scope.context)) return compiled;
     if (WriteQuery.is(compiled))
       throw new TesseraeError(
         "STATEMENT_REFUSED",

@@ -2,6 +2,7 @@
  * A compiled query over all shards: its plan, and whose it is. A class with a private field, so that a copy of it is none. Its text and parameters are those that a shard runs.
  */
 import type { CompiledQuery, QueryId, RootOperationNode } from "kysely";
+import type { FanOutContext } from "./fan-out-context.ts";
 import type { PlannedQuery } from "./planned-queries.ts";
 
 export class FanOutQuery implements CompiledQuery {
@@ -10,6 +11,7 @@ export class FanOutQuery implements CompiledQuery {
   readonly sql: string;
   readonly parameters: readonly unknown[];
   readonly #origin: string;
+  readonly #context: FanOutContext;
   readonly #planned: PlannedQuery;
 
   constructor(
@@ -20,6 +22,7 @@ export class FanOutQuery implements CompiledQuery {
     },
     queryId: QueryId,
     origin: string,
+    context: FanOutContext,
     planned: PlannedQuery,
   ) {
     this.query = compiled.query;
@@ -27,6 +30,7 @@ export class FanOutQuery implements CompiledQuery {
     this.sql = compiled.sql;
     this.parameters = compiled.parameters;
     this.#origin = origin;
+    this.#context = context;
     this.#planned = planned;
     Object.freeze(this.parameters);
     Object.freeze(this);
@@ -39,6 +43,11 @@ export class FanOutQuery implements CompiledQuery {
   /** The federation that it was planned for. */
   get origin(): string {
     return this.#origin;
+  }
+
+  /** Planned for the federation of this context: another one may have the same name, and another schema. */
+  isOf(context: FanOutContext): boolean {
+    return this.#context === context;
   }
 
   get planned(): PlannedQuery {
