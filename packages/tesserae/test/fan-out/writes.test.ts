@@ -136,6 +136,12 @@ forEachEngine((engine) => {
         .execute();
       expect(Object.entries(await hits()).filter(([, [first]]) => first === 9)).toHaveLength(2);
       await fed.some([]).using({ allowEverywhere: true }).deleteFrom("dots").execute();
+      // More than one statement takes, and each of them twice.
+      const many = Array.from({ length: 70_000 }, (_, index) => BigInt((index % 35_000) + 1));
+      const some = fed.some(many).using({ allowEverywhere: true });
+      const twice = some.updateTable("dots").set((eb) => ({ hits: eb("hits", "+", 10) }));
+      expect((await some.write(twice)).affectedRows).toBe(18n);
+      await all().updateTable("dots").set({ hits: 9 }).where("hits", "=", 19).execute();
       await all()
         .updateTable("dots")
         .set({ label: sql<string>`upper(${"xy"})` as never })

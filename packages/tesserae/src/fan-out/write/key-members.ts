@@ -59,6 +59,23 @@ export function inKeys(column: string, keys: readonly KeyValue[]): Condition {
   return keys.length === 0 ? sql<SqlBool>`1 = 0` : eb(column, "in", padded(keys));
 }
 
+/** Keys in one statement: a power of two, and fewer than an engine has places for parameters. */
+const PORTION_KEYS = 8_192;
+
+/** The rows of these keys, in as many portions as statements need; no row is in two. Undefined for all rows. */
+export function portionsOf(
+  column: string,
+  only: readonly KeyValue[] | undefined,
+  keys: KeyCodec,
+): readonly (Condition | undefined)[] {
+  if (only === undefined) return [undefined];
+  const distinct = [...new Map(only.map((key) => [keys.toText(key), key])).values()];
+  const portions = [inKeys(column, distinct.slice(0, PORTION_KEYS))];
+  for (let start = PORTION_KEYS; start < distinct.length; start += PORTION_KEYS)
+    portions.push(inKeys(column, distinct.slice(start, start + PORTION_KEYS)));
+  return portions;
+}
+
 /** With the last key again up to a power of two: a list of each length would have a text of its own, which engines and the library keep. */
 function padded(keys: readonly KeyValue[]): KeyValue[] {
   const length = 2 ** Math.ceil(Math.log2(keys.length));

@@ -29,8 +29,8 @@ export interface MovingKeys {
 
 export interface MovingParts {
   readonly write: CheckedWrite;
-  /** Which of their rows alone are meant; undefined for all. */
-  readonly only: Condition | undefined;
+  /** Which of their rows alone are meant, in portions; undefined for all. */
+  readonly only: readonly (Condition | undefined)[];
   readonly keys: KeyCodec;
   readonly control: ControlStore;
   readonly shards: ReadonlyMap<number, Target>;
@@ -69,14 +69,15 @@ export async function writeMoving(
     if (!(await parts.isAsSeen())) return { kind: "changed", error: changed(parts) };
     const federation = keys.federation.name;
     const condition = both(
-      only,
       inParts(write.keyColumn, keyParts),
       meantBy(write.keyColumn, members, federation),
       not(inParts(write.keyColumn, without)),
       isOwn(write.keyColumn, federation, ["here", "leaving"]),
     );
     let affectedRows = 0n;
-    for (const transaction of open) affectedRows += await transaction.write(write.where(condition));
+    for (const transaction of open)
+      for (const portion of only)
+        affectedRows += await transaction.write(write.where(both(portion, condition)));
     await commitAll(open);
     const points = residences.filter(({ kind }) => kind === "p").map(({ low }) => low);
     return { kind: "done", affectedRows, parts: keyParts.map((part) => withoutPoints(keys, part, points)) };

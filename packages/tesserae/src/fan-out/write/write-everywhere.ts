@@ -27,12 +27,12 @@ import {
   both,
   type Condition,
   contains,
-  inKeys,
   isOwn,
   type KeyMember,
   meantBy,
   not,
   overlaps,
+  portionsOf,
 } from "./key-members.ts";
 import { type MoveInMain, MovesInMain } from "./moves-in-main.ts";
 import { type MovingKeys, writeMoving } from "./moving-keys.ts";
@@ -169,7 +169,9 @@ class WriteRun {
       const leftOut = moves.flatMap(({ members }) => members);
       const transaction = await WriteTransaction.open(target, signal);
       try {
-        const affectedRows = await transaction.write(this.#write.where(this.#condition(leftOut)));
+        let affectedRows = 0n;
+        for (const portion of this.#only)
+          affectedRows += await transaction.write(this.#write.where(this.#condition(leftOut, portion)));
         await at?.("shard:written", shard);
         if ((await this.#cutOverMeanwhile(shard, moves)).length === 0) {
           await transaction.commit();
@@ -187,18 +189,18 @@ class WriteRun {
   }
 
   /** The shard's own keys without those that are left out. A frozen one that is not left out is touched, so that the guard refuses: passed over, it would be forgotten. */
-  #condition(leftOut: readonly KeyMember[]): Condition {
+  #condition(leftOut: readonly KeyMember[], portion: Condition | undefined): Condition {
     const { keyColumn } = this.#write;
     return both(
-      this.#only,
+      portion,
       not(meantBy(keyColumn, leftOut, this.#federation)),
       isOwn(keyColumn, this.#federation, ["here", "leaving", "frozen"]),
     );
   }
 
-  get #only(): Condition | undefined {
-    const { only } = this.#options;
-    return only && inKeys(this.#write.keyColumn, only);
+  /** Whose rows alone are meant: a statement for each portion. */
+  get #only(): readonly (Condition | undefined)[] {
+    return portionsOf(this.#write.keyColumn, this.#options.only, this.#options.keys);
   }
 
   /** Those under way at the mark, and those that began later, ended or not. */
