@@ -71,6 +71,30 @@ forEachEngine((engine) => {
     });
   });
 
+  describe.skipIf(engine.name === "sqlite")(`streams whose statement fails on ${engine.name}`, () => {
+    for (const streamWhole of [true, false])
+      test(`behind rows that wait to be read, ${streamWhole ? "whole" : "in portions"}`, async () => {
+        const fresh = await engine.databases(1);
+        const database = (await engineAt(fresh.urls[0] as string)).open(POOL_DEFAULTS);
+        const sql =
+          engine.name === "mysql"
+            ? "select seq, if(seq = 250, (select 1 union select 2), 1) as n from seq_1_to_300"
+            : "select 1 / (250 - i) as n from generate_series(1, 300) as i";
+        const connection = await database.acquire();
+        let rows = 0;
+        const read = (async () => {
+          for await (const chunk of connection.stream({ sql, parameters: [], streamWhole }, 100))
+            rows += chunk.length;
+        })();
+        await expect(read).rejects.toThrow(engine.name === "mysql" ? "more than 1 row" : "division by zero");
+        expect(rows).toBe(200);
+        connection.release();
+        expect((await database.run({ sql: "select 7 as n", parameters: [] })).rows).toHaveLength(1);
+        await database.close();
+        await fresh.cleanUp();
+      });
+  });
+
   describe.runIf(engine.name === "postgres")("pg-cursor's answers", () => {
     test("the connection is lost between the last row and the end of the statement", async () => {
       const fresh = await engine.databases(1);

@@ -60,7 +60,9 @@ export async function* streamChunks(
       // Not `for await`: a promise for each row costs more than the row.
       const row: RawRow | null = rows.read();
       if (row === null) {
-        if (failure !== undefined) throw failure;
+        // An error that was met while this row was read for is told in the next turn; by then it would be taken for the end.
+        const error = failure ?? rows.errored;
+        if (error) throw error;
         if (rows.readableEnded || rows.closed) break;
         await new Promise<void>((resolve) => {
           wake = resolve;
