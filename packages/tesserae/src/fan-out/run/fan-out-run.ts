@@ -252,7 +252,9 @@ export class FanOutRun {
             },
       onFailed: (shard, error, used) => {
         this.#missing.set(shard, error);
-        const means = used ? lostMidway() : "ends";
+        // Of a shard that is asked by several statements another one may have brought rows.
+        const isAskedAgain = asked.filter((one) => one.shard === shard).length > 1;
+        const means = used || isAskedAgain ? lostMidway() : "ends";
         const isLast = asked.every((one) => this.#missing.has(one.shard));
         if (!partial || isLast || means === "fails") stop.now(shardFailed(shard, error));
         else if (means === "again") stop.now(new Again(false));
