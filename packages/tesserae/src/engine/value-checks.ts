@@ -160,12 +160,13 @@ export function decodeTimestamp(text: string, precision: 3 | 6): Date | string {
 function epochMs(text: string, end: number): number {
   // Years of more digits, and whatever else is of another shape.
   if (text.charCodeAt(4) !== 45) return Number.NaN;
-  const days = epochDays(
-    twoDigits(text, 0) * 100 + twoDigits(text, 2),
-    twoDigits(text, 5),
-    twoDigits(text, 8),
-  );
-  const seconds = (twoDigits(text, 11) * 60 + twoDigits(text, 14)) * 60 + twoDigits(text, 17);
+  const month = twoDigits(text, 5);
+  const day = twoDigits(text, 8);
+  const hour = twoDigits(text, 11);
+  // As `Date` does: MariaDB's zero date is no moment.
+  if (!(month >= 1 && month <= 12 && day >= 1 && day <= 31 && hour <= 24)) return Number.NaN;
+  const days = epochDays(twoDigits(text, 0) * 100 + twoDigits(text, 2), month, day);
+  const seconds = (hour * 60 + twoDigits(text, 14)) * 60 + twoDigits(text, 17);
   let ms = 0;
   for (let at = 20, weight = 100; at < Math.min(end, 23); at += 1, weight /= 10)
     ms += (text.charCodeAt(at) - 48) * weight;

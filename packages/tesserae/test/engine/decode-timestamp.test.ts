@@ -24,6 +24,14 @@ test.each([
   expect(decodeTimestamp(text, 6)).toBe(microseconds);
 });
 
-test.each(["infinity", "10000-01-01 00:00:00+00", ""])("takes %j for no moment", (text) => {
+test.each([
+  "infinity",
+  "10000-01-01 00:00:00+00",
+  "0000-00-00 00:00:00",
+  "2026-01-00 00:00:00",
+  "2026-13-01 00:00:00",
+  "2026-01-01 25:00:00",
+  "",
+])("takes %j for no moment", (text) => {
   expect((decodeTimestamp(text, 3) as Date).getTime()).toBeNaN();
 });
