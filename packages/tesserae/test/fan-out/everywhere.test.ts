@@ -1,9 +1,18 @@
 /** `fed.everywhere` and `fed.some` over real federations: planned, run and merged. */
 import { forEachEngine, freshDatabases, whyUnavailable } from "@tesserae/test-support";
-import { sql } from "kysely";
+import { CamelCasePlugin, sql } from "kysely";
 import { describe, expect, test } from "vitest";
 import { STEADY_INTERNALS } from "../../src/fan-out/steady/steady-points.ts";
-import { bigint, defineSchema, federate, federated, isTesseraeError, text } from "../../src/index.ts";
+import {
+  bigint,
+  defineSchema,
+  type Everywhere,
+  type FanOutOptions,
+  federate,
+  federated,
+  isTesseraeError,
+  text,
+} from "../../src/index.ts";
 import { addDot, addUser, openDots } from "../federation/dots-federation.ts";
 
 async function refusal(work: () => unknown): Promise<string> {
@@ -85,6 +94,34 @@ forEachEngine((engine) => {
       });
       const { rows } = await everywhere.using({ shardColumn: "shard" }).run(newest.limit(1));
       expect(rows).toEqual([{ user_id: three.id, lon: "1.250000", shard: 3 }]);
+      // The plugins that made the query read its rows, wherever it is run.
+      const camel = everywhere.withPlugin(new CamelCasePlugin()) as unknown as Everywhere<{
+        dots: { userId: bigint };
+      }>;
+      const first = camel.selectFrom("dots").select("userId").orderBy("userId").limit(1);
+      expect((await everywhere.run(first)).rows).toEqual([{ userId: one.id }]);
+    });
+
+    test("looks at signal and deadline also while rows that have come are read", async () => {
+      await using opened = await openDots(engine, 3);
+      const [one] = await threeUsers(opened.fed);
+      for (let dot = 0; dot < 250; dot += 1)
+        await addDot(opened.fed, one, "1.000000", (3 + dot / 1_000).toFixed(6));
+      const dots = (options: FanOutOptions) =>
+        opened.fed.everywhere.using(options).selectFrom("dots").select("lat").limit(400).stream();
+      const caller = new AbortController();
+      let read = 0;
+      const aborted = (async () => {
+        for await (const _ of dots({ signal: caller.signal }))
+          if (++read === 5) caller.abort(new Error("enough"));
+      })();
+      await expect(aborted).rejects.toThrow("enough");
+      expect(read).toBeLessThanOrEqual(100);
+      const late = (async () => {
+        for await (const _ of dots({ deadlineMs: 1_000 }))
+          if (++read % 100 === 50) await new Promise((resolve) => setTimeout(resolve, 1_000));
+      })();
+      expect(await refusal(() => late)).toBe("FAN_OUT_DEADLINE");
     });
 
     test("narrows itself to the shards of its keys", async () => {
@@ -106,8 +143,12 @@ forEachEngine((engine) => {
       expect(await theirs.execute()).toEqual([one, two, two].map(({ id }) => ({ user_id: id })));
       const { shards } = await some.run(theirs);
       expect(shards).toEqual([1, 2]);
-      // A query of one set of keys is another one over another set.
-      expect((await fed.some([two.id]).run(theirs)).rows).toHaveLength(2);
+      // Its keys are the session's, and would be lost on another one.
+      for (const other of [fed.some([two.id]), fed.everywhere, fed.some([])])
+        expect(await refusal(() => other.run(theirs))).toBe("QUERY_OF_OTHER_SESSION");
+      expect(await refusal(() => some.run(fed.at(one.id).selectFrom("dots").select("lat")))).toBe(
+        "QUERY_OF_OTHER_SESSION",
+      );
       expect(
         await some.selectFrom("dots").select("lat").where("user_id", "=", one.id).execute(),
       ).toHaveLength(1);
@@ -116,6 +157,7 @@ forEachEngine((engine) => {
       const count = nobody.selectFrom("dots").select((eb) => eb.fn.countAll<bigint>().as("n"));
       expect(await count.execute()).toEqual([{ n: 0n }]);
       expect(await refusal(() => fed.some([null as never]))).toBe("KEY_NULL");
+      expect(await refusal(() => fed.some(two.id as never))).toBe("KEY_TYPE");
       expect(await refusal(() => fed.some(["x" as never]))).toBe("KEY_TYPE");
     });
 

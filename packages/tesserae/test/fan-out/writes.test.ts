@@ -136,6 +136,11 @@ forEachEngine((engine) => {
         .execute();
       expect(Object.entries(await hits()).filter(([, [first]]) => first === 9)).toHaveLength(2);
       await fed.some([]).using({ allowEverywhere: true }).deleteFrom("dots").execute();
+      // Whose rows a write is for goes with it: on another session it would be for others.
+      const ofOne = fed.some([1n]).using({ allowEverywhere: true }).deleteFrom("dots");
+      for (const foreign of [ofOne, fed.at(1n).deleteFrom("dots")])
+        await expect(all().write(foreign)).rejects.toMatchObject({ code: "QUERY_OF_OTHER_SESSION" });
+      expect(Object.values(await hits()).flat()).toHaveLength(2 * KEYS.length);
       // More than one statement takes, and each of them twice.
       const many = Array.from({ length: 70_000 }, (_, index) => BigInt((index % 35_000) + 1));
       const some = fed.some(many).using({ allowEverywhere: true });
@@ -310,6 +315,38 @@ forEachEngine((engine) => {
       await outcome.report.rerun();
       expect(await hits()).toEqual(EACH_ONCE);
       await fed.moves.move(4n, { to: 1, ...QUICK });
+    });
+
+    it("write a key once that leaves a range which moved when the write began", async () => {
+      /** A move that has come to the point, and goes on when it is told to. */
+      const held = async (point: string, what: unknown, to: number) => {
+        const reached = Promise.withResolvers<void>();
+        const goOn = Promise.withResolvers<void>();
+        atMove = async (at) => {
+          if (at !== point) return;
+          atMove = () => {};
+          reached.resolve();
+          await goOn.promise;
+        };
+        const moved = fed.moves.move(what as never, { to, ...QUICK });
+        await reached.promise;
+        return () => {
+          goOn.resolve();
+          return moved;
+        };
+      };
+      const endOfRange = await held("copy:done", { low: 1000n, high: 2000n }, 2);
+      let endOfKey = async (): Promise<unknown> => {};
+      atWrite = async (point) => {
+        if (point !== "marked") return;
+        await endOfRange();
+        endOfKey = await held("leave:leaving", 1500n, 3);
+      };
+      const report = await all().write(raise());
+      await endOfKey();
+      expect(report.affectedRows).toBe(18n);
+      expect(await hits()).toEqual(EACH_ONCE);
+      await fed.moves.move({ low: 1000n, high: 2000n }, { to: 1, ...QUICK });
     });
 
     it("leave rows of a removed key alone", async () => {

@@ -51,6 +51,7 @@ export interface EverywhereScope {
 
 export class EverywhereExecutor extends DefaultQueryExecutor {
   readonly scope: EverywhereScope;
+  #originText: string | undefined;
 
   constructor(scope: EverywhereScope, plugins: readonly KyselyPlugin[] = []) {
     super(noCompiler, scope.context.kit.adapter, noConnection, plugins as KyselyPlugin[]);
@@ -63,7 +64,8 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
     this.#refuseWrite(node);
     const planned = plannedQuery(node, queryId, context);
     const { sql, parameters } = planned.statement.for(context.kit).planned;
-    return new FanOutQuery({ query: node, sql, parameters }, queryId, this.#origin, context, planned);
+    const home = { context, origin: this.#origin, plugins: this.plugins };
+    return new FanOutQuery({ query: node, sql, parameters }, queryId, home, planned);
   }
 
   override async executeQuery<R>(compiled: CompiledQuery, options?: QueryOptions): Promise<QueryResult<R>> {
@@ -79,9 +81,7 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
   async write(compiled: CompiledQuery, signal?: AbortSignal): Promise<EverywhereWriteReport> {
     const { context, settings, keys } = this.scope;
     this.#refuseInTransaction();
-    // One of another session is checked like a new one: what it was allowed there, it is not here.
-    const own = settings.allowEverywhere && WriteQuery.is(compiled) && compiled.origin === this.#writeOrigin;
-    const query = own ? compiled : this.compileQuery(compiled.query as RootOperationNode, compiled.queryId);
+    const query = this.#ownWrite(compiled);
     if (!WriteQuery.is(query))
       throw new TesseraeError(
         "STATEMENT_REFUSED",
@@ -112,15 +112,14 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
     return { result: await this.#transform({ rows }, query, signal), run };
   }
 
-  /** In batches of the shards' own size, whatever `chunkSize` says. */
   override async *stream<R>(
     compiled: CompiledQuery,
-    _chunkSize: number,
+    chunkSize: number,
     options?: StreamOptions,
   ): AsyncIterableIterator<QueryResult<R>> {
     const query = this.#own(compiled);
     const signal = options?.signal;
-    for await (const rows of this.#runOf(query, signal).stream())
+    for await (const rows of this.#runOf(query, signal).stream(Math.max(1, chunkSize)))
       yield await this.#transform({ rows: rows as R[] }, query, signal);
   }
 
@@ -144,22 +143,21 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
     throw noTransaction();
   }
 
+  /** Whose rows the session's queries are for. */
   get #origin(): string {
-    return `all shards of federation ${this.scope.context.federation.name}`;
+    const { keys, context } = this.scope;
+    const whole = `all shards of federation ${context.federation.name}`;
+    this.#originText ??=
+      keys === undefined ? whole : `${whole}, keys ${keys.map((key) => context.keys.toText(key)).join()}`;
+    return this.#originText;
   }
 
   /** Only the check of it: what each shard is sent has conditions that are known when it runs. */
   #compileWrite(node: RootOperationNode, queryId: QueryId): CompiledQuery {
-    const { kit, schema, federation } = this.scope.context;
+    const { context } = this.scope;
+    const { kit, schema, federation } = context;
     new CheckedWrite(node, schema, federation.name);
-    return new WriteQuery(kit.compile(node, queryId), queryId, this.#writeOrigin);
-  }
-
-  get #writeOrigin(): string {
-    const { keys, context } = this.scope;
-    return keys === undefined
-      ? `writes of ${this.#origin}`
-      : `writes of ${this.#origin}: ${keys.map((key) => context.keys.toText(key)).join()}`;
+    return new WriteQuery(kit.compile(node, queryId), queryId, context, this.#origin);
   }
 
   /** Kysely's only writes are those of a tree; text is refused below. */
@@ -180,23 +178,39 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
     );
   }
 
-  /** This federation's own query. One that was compiled elsewhere is planned like a new one; one key's is refused. */
+  /** This session's own query. One that was compiled elsewhere is planned like a new one; one for other rows is refused: its keys would be lost. */
   #own(compiled: CompiledQuery): FanOutQuery {
-    if (FanOutQuery.is(compiled) && compiled.isOf(this.scope.context)) return compiled;
+    if (FanOutQuery.is(compiled) && compiled.isOf({ context: this.scope.context, origin: this.#origin }))
+      return compiled;
     if (WriteQuery.is(compiled))
       throw new TesseraeError(
         "STATEMENT_REFUSED",
         "A write over all shards gives no rows: execute() it, or hand it to write(), which tells what became of each shard.",
         { cluster: "shards", federation: this.scope.context.federation.name },
       );
-    const origin = FanOutQuery.is(compiled) ? compiled.origin : RoutedQuery.originOf(compiled);
-    if (origin !== undefined)
-      throw new TesseraeError(
-        "QUERY_OF_OTHER_SESSION",
-        `This query was compiled for ${origin} and cannot run over ${this.#origin}. Build it on this session.`,
-        { cluster: "shards", federation: this.scope.context.federation.name },
-      );
+    this.#refuseForeign(compiled);
     return this.compileQuery(compiled.query as RootOperationNode, compiled.queryId) as FanOutQuery;
+  }
+
+  /** The same for a write; without `allowEverywhere` no session runs one, whatever it was allowed where it was compiled. */
+  #ownWrite(compiled: CompiledQuery): CompiledQuery {
+    const { settings, context } = this.scope;
+    if (settings.allowEverywhere) {
+      if (WriteQuery.is(compiled) && compiled.isOf(context, this.#origin)) return compiled;
+      this.#refuseForeign(compiled);
+    }
+    return this.compileQuery(compiled.query as RootOperationNode, compiled.queryId);
+  }
+
+  #refuseForeign(compiled: CompiledQuery): void {
+    const origin =
+      FanOutQuery.is(compiled) || WriteQuery.is(compiled) ? compiled.origin : RoutedQuery.originOf(compiled);
+    if (origin === undefined) return;
+    throw new TesseraeError(
+      "QUERY_OF_OTHER_SESSION",
+      `This query was compiled for ${origin} and cannot run over ${this.#origin}. Build it on this session.`,
+      { cluster: "shards", federation: this.scope.context.federation.name },
+    );
   }
 
   #runOf({ planned, queryId }: FanOutQuery, signal: AbortSignal | undefined): FanOutRun {
@@ -217,11 +231,11 @@ export class EverywhereExecutor extends DefaultQueryExecutor {
 
   async #transform<R>(
     result: { rows: R[] },
-    { queryId }: FanOutQuery,
+    { queryId, plugins }: FanOutQuery,
     signal: AbortSignal | undefined,
   ): Promise<QueryResult<R>> {
     let transformed = result as QueryResult<never>;
-    for (const plugin of this.plugins) {
+    for (const plugin of plugins) {
       const args = { queryId, result: transformed, ...(signal === undefined ? {} : { signal }) };
       transformed = (await plugin.transformResult(args)) as QueryResult<never>;
     }

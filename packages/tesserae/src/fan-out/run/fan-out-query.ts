@@ -1,17 +1,25 @@
 /**
  * A compiled query over all shards: its plan, and whose it is. A class with a private field, so that a copy of it is none. Its text and parameters are those that a shard runs.
  */
-import type { CompiledQuery, QueryId, RootOperationNode } from "kysely";
+import type { CompiledQuery, KyselyPlugin, QueryId, RootOperationNode } from "kysely";
 import type { FanOutContext } from "./fan-out-context.ts";
 import type { PlannedQuery } from "./planned-queries.ts";
+
+/** The session that a query was compiled on. */
+export interface QueryHome {
+  readonly context: FanOutContext;
+  /** The federation and the keys that it is for: two sessions of one context with the same text see the same rows. */
+  readonly origin: string;
+  /** They have changed the query, and its rows are theirs to change back. */
+  readonly plugins: readonly KyselyPlugin[];
+}
 
 export class FanOutQuery implements CompiledQuery {
   readonly query: RootOperationNode;
   readonly queryId: QueryId;
   readonly sql: string;
   readonly parameters: readonly unknown[];
-  readonly #origin: string;
-  readonly #context: FanOutContext;
+  readonly #home: QueryHome;
   readonly #planned: PlannedQuery;
 
   constructor(
@@ -21,16 +29,14 @@ export class FanOutQuery implements CompiledQuery {
       readonly parameters: readonly unknown[];
     },
     queryId: QueryId,
-    origin: string,
-    context: FanOutContext,
+    home: QueryHome,
     planned: PlannedQuery,
   ) {
     this.query = compiled.query;
     this.queryId = queryId;
     this.sql = compiled.sql;
     this.parameters = compiled.parameters;
-    this.#origin = origin;
-    this.#context = context;
+    this.#home = home;
     this.#planned = planned;
     Object.freeze(this.parameters);
     Object.freeze(this);
@@ -40,14 +46,17 @@ export class FanOutQuery implements CompiledQuery {
     return #planned in query;
   }
 
-  /** The federation that it was planned for. */
   get origin(): string {
-    return this.#origin;
+    return this.#home.origin;
   }
 
-  /** Planned for the federation of this context: another one may have the same name, and another schema. */
-  isOf(context: FanOutContext): boolean {
-    return this.#context === context;
+  get plugins(): readonly KyselyPlugin[] {
+    return this.#home.plugins;
+  }
+
+  /** Planned for the same rows of the same federation: another one may have the same name, and another schema. */
+  isOf({ context, origin }: Pick<QueryHome, "context" | "origin">): boolean {
+    return this.#home.context === context && this.#home.origin === origin;
   }
 
   get planned(): PlannedQuery {

@@ -107,14 +107,14 @@ export class FanOutRun {
     }
   }
 
-  /** The answer in batches. Of a shard that fails in their midst some rows may have been handed out; a grouped or distinct answer ends with FAN_OUT_FAILED then. */
-  async *stream(): AsyncGenerator<AnswerRow[], void, undefined> {
+  /** The answer in batches of at most so many rows, before each of which it is looked whether the query is to end. Of a shard that fails in their midst some rows may have been handed out; a grouped or distinct answer ends with FAN_OUT_FAILED then. */
+  async *stream(rowsMax: number): AsyncGenerator<AnswerRow[], void, undefined> {
     const isCombined = this.#plan.combine.kind !== "rows";
     for (let again = new Again(false), moved = 0; ; ) {
       let given = false;
       const lostMidway = () => (!given ? "again" : isCombined ? "fails" : "ends");
       try {
-        for await (const batch of this.#attempt(again.fresh, lostMidway)) {
+        for await (const batch of this.#attempt(again.fresh, lostMidway, rowsMax)) {
           given = true;
           yield batch;
         }
@@ -130,6 +130,7 @@ export class FanOutRun {
   async *#attempt(
     fresh: boolean,
     lostMidway: () => "again" | "ends" | "fails",
+    rowsMax = Number.POSITIVE_INFINITY,
   ): AsyncGenerator<AnswerRow[], void, undefined> {
     const { settings, signal } = this.#question;
     const stop = new RunStop(this.#began, settings.deadlineMs, [settings.signal, signal]);
@@ -147,7 +148,12 @@ export class FanOutRun {
       const run = this.#readerRun(stop, asked, lostMidway);
       const readers = await this.#startSteadily({ asked, batchRows, run, open, enter });
       const { groupsMax } = settings;
-      yield* this.#context.combine(this.#plan, readers, { groupsMax });
+      for await (const batch of this.#context.combine(this.#plan, readers, { groupsMax }))
+        for (const rows of inPieces(batch, rowsMax)) {
+          // Whoever reads may take longer than the shards did.
+          stop.check();
+          yield rows;
+        }
       isLeftEarly = false;
     } catch (error) {
       isLeftEarly = false;
@@ -256,7 +262,8 @@ export class FanOutRun {
         const isAskedAgain = asked.filter((one) => one.shard === shard).length > 1;
         const means = used || isAskedAgain ? lostMidway() : "ends";
         const isLast = asked.every((one) => this.#missing.has(one.shard));
-        if (!partial || isLast || means === "fails") stop.now(shardFailed(shard, error));
+        if (!partial || isLast || means === "fails")
+          stop.now(shardFailed(shard, error, !partial && error.retryable));
         else if (means === "again") stop.now(new Again(false));
         stop.check();
       },
@@ -270,6 +277,11 @@ export class FanOutRun {
       { cluster: "shards", federation: this.#context.federation.name },
     );
   }
+}
+
+function* inPieces(rows: AnswerRow[], rowsMax: number): Generator<AnswerRow[], void, undefined> {
+  if (rows.length <= rowsMax) yield rows;
+  else for (let from = 0; from < rows.length; from += rowsMax) yield rows.slice(from, from + rowsMax);
 }
 
 /** Nobody wants the snapshots any more that were on their way. */

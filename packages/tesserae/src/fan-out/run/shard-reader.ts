@@ -279,10 +279,13 @@ export class ShardReader implements AsyncIterator<Batch, undefined> {
 }
 
 /** The error of a run that one shard ended. */
-export function shardFailed(shard: number, cause: TesseraeError): TesseraeError {
+/** `hint`: the other shards could still give their rows, if the caller said so. */
+export function shardFailed(shard: number, cause: TesseraeError, hint: boolean): TesseraeError {
+  const said = /[.!?]$/.test(cause.message) ? cause.message : `${cause.message}.`;
+  const instead = ` To have the other shards' rows all the same, use fed.everywhere.using({ mode: "partial" }).`;
   return new TesseraeError(
     "FAN_OUT_FAILED",
-    `Shard ${shard} failed, and with it the query over the shards: ${cause.code}: ${cause.message} To have the other shards' rows all the same, use fed.everywhere.using({ mode: "partial" }).`,
+    `Shard ${shard} failed, and with it the query over the shards: ${cause.code}: ${said}${hint ? instead : ""}`,
     { cluster: "shards", shard, sql: cause.sql, retryable: cause.retryable, cause },
   );
 }

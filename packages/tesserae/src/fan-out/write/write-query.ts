@@ -6,17 +6,21 @@ export class WriteQuery implements CompiledQuery {
   readonly queryId: QueryId;
   readonly sql: string;
   readonly parameters: readonly unknown[];
+  readonly #context: object;
   readonly #origin: string;
 
+  /** `context`: the federation that it was compiled for; another one may have the same name. */
   constructor(
     compiled: Pick<CompiledQuery, "query" | "sql" | "parameters">,
     queryId: QueryId,
+    context: object,
     origin: string,
   ) {
     this.query = compiled.query as RootOperationNode;
     this.queryId = queryId;
     this.sql = compiled.sql;
     this.parameters = compiled.parameters;
+    this.#context = context;
     this.#origin = origin;
     Object.freeze(this.parameters);
     Object.freeze(this);
@@ -26,8 +30,12 @@ export class WriteQuery implements CompiledQuery {
     return #origin in query;
   }
 
-  /** The federation, and the keys that it is for. */
+  /** The federation's name, and the keys that it is for. */
   get origin(): string {
     return this.#origin;
+  }
+
+  isOf(context: object, origin: string): boolean {
+    return this.#context === context && this.#origin === origin;
   }
 }
