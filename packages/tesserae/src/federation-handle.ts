@@ -1,5 +1,6 @@
 /** One federation's face: its tenants, sessions and prepared queries. */
 import type { Kysely } from "kysely";
+import { TesseraeError } from "./base/errors.ts";
 import { LruMap } from "./base/lru.ts";
 import { checkConsistency } from "./configuration-checks.ts";
 import type { Directory } from "./directory/directory.ts";
@@ -119,6 +120,10 @@ export class FederationHandle<DB, Key extends KeyValue> {
    * ```
    */
   some(keys: readonly Key[]): Everywhere<DB> {
+    if (!Array.isArray(keys))
+      throw new TesseraeError("KEY_TYPE", "fed.some takes a list of keys: fed.some([key]).", {
+        operation: "some",
+      });
     const distinct = new Map<CacheKey, KeyValue>();
     for (const key of keys) {
       const canonical = this.#codec.check(key);

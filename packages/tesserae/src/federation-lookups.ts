@@ -138,6 +138,12 @@ function unknownLookup(
   column: string | undefined,
   operation: string,
 ): TesseraeError {
+  if (model !== undefined && model.kind !== "federated")
+    throw new TesseraeError(
+      "LOOKUP_UNKNOWN",
+      `Table "${table}" is a ${model.kind} table, whose rows are found without a key: read it with fed.main.`,
+      { table, column, operation },
+    );
   const others = model?.lookups.length ? ` It is looked up by: ${model.lookups.join(", ")}.` : "";
   const name = column ?? "id";
   return new TesseraeError(

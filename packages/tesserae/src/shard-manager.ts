@@ -12,6 +12,7 @@ import type { ControlStore } from "./engine/control-store.ts";
 import type { KeyValue } from "./schema/logical-type.ts";
 import type { DialectKit } from "./session/dialect-kit.ts";
 import type { Target } from "./session/target.ts";
+import { refuseUnknownOptions } from "./shard-manager/manager-options.ts";
 import { listMembers, type MemberSources } from "./shard-manager/members.ts";
 import { type QueryAllOptions, queryAll, type Row } from "./shard-manager/query-all.ts";
 import { rawStatement, runRaw } from "./shard-manager/raw-sql.ts";
@@ -62,6 +63,8 @@ interface OpenTransaction {
 
 const GLOBAL: Selection = { kind: "global" };
 
+const OPTIONS: Readonly<Record<keyof ShardManagerOptions, true>> = { chooser: true, filtering: true };
+
 export class ShardManager<DB = unknown, Key extends KeyValue = KeyValue> implements AsyncDisposable {
   readonly #parts: ShardManagerParts;
   readonly #chooser: ShardChooser | undefined;
@@ -73,6 +76,7 @@ export class ShardManager<DB = unknown, Key extends KeyValue = KeyValue> impleme
 
   /** `fed.shardManager()` makes one. */
   constructor(parts: ShardManagerParts, options: ShardManagerOptions = {}) {
+    refuseUnknownOptions(options, OPTIONS, "shardManager");
     this.#parts = parts;
     this.#chooser = options.chooser === undefined ? undefined : resolveChooser(options.chooser);
     this.setFilteringEnabled(options.filtering ?? false);

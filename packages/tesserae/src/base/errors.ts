@@ -100,7 +100,9 @@ export class TesseraeError extends Error {
 
   /** The same error for somebody who knows more: `sentence` is added to the message. */
   knowing(sentence: string, retryable: boolean): TesseraeError {
-    return this.#copy(`${this.message} ${sentence}`, { ...this, retryable, cause: this.cause });
+    // A driver's words come without a full stop.
+    const said = /[.!?]$/.test(this.message) ? this.message : `${this.message}.`;
+    return this.#copy(`${said} ${sentence}`, { ...this, retryable, cause: this.cause });
   }
 
   #copy(message: string, details: ErrorDetails): TesseraeError {

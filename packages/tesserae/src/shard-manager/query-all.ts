@@ -3,13 +3,14 @@
  * each shard's own. All shards or none: the first that fails ends the others, and its error says which it was.
  */
 import { type Kysely, RawNode } from "kysely";
-import { TesseraeError } from "../base/errors.ts";
+import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import type { ControlStore } from "../engine/control-store.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import { mayWrite } from "../session/function-calls.ts";
 import { isReadOnlyRaw } from "../session/read-only.ts";
 import { openSession } from "../session/sessions.ts";
 import type { Target } from "../session/target.ts";
+import { refuseUnknownOptions } from "./manager-options.ts";
 import { readMovesMarker } from "./moves-marker.ts";
 import { rawStatement, runRaw } from "./raw-sql.ts";
 import { ShardBinding } from "./shard-binding.ts";
@@ -40,12 +41,21 @@ export type Row = Record<string, unknown>;
 const CONCURRENCY_DEFAULT = 8;
 const OPERATION = "queryAll";
 
+const OPTIONS: Readonly<Record<keyof QueryAllOptions, true>> = {
+  write: true,
+  whileMoving: true,
+  shardColumn: true,
+  concurrency: true,
+  signal: true,
+};
+
 export async function queryAll(
   parts: QueryAllParts,
   sql: string,
   parameters: readonly unknown[],
   options: QueryAllOptions,
 ): Promise<Row[]> {
+  refuseUnknownOptions(options, OPTIONS, OPERATION);
   const { write = false, whileMoving = "refuse", shardColumn, signal } = options;
   const concurrency = checkConcurrency(options.concurrency);
   signal?.throwIfAborted();
@@ -97,10 +107,23 @@ async function ask(target: Target, { sql, parameters, write, signal }: Question)
   return session
     .transaction()
     .setAccessMode("read only")
-    .execute(async (tx) => (await runRaw(tx, statement)).rows);
+    .execute(async (tx) => (await runRaw(tx, statement)).rows)
+    .catch((error: unknown) => {
+      // What only reads is taken by every server: it was the transaction that let nothing be written.
+      throw isTesseraeError(error, "SERVER_READ_ONLY") ? wantsToWrite(sql, error) : error;
+    });
+}
+
+function wantsToWrite(sql: string, cause: TesseraeError): TesseraeError {
+  return new TesseraeError(
+    "FAN_OUT_READ_ONLY",
+    `${OPERATION} only reads, and this statement writes. To write on every shard, give { write: true }: ${OPERATION}(sql, params, { write: true }).`,
+    { operation: OPERATION, sql, cause },
+  );
 }
 
 function named(error: unknown, shard: number, target: Target): TesseraeError {
+  if (isTesseraeError(error, "FAN_OUT_READ_ONLY")) return error;
   const known = toEngineError(error, target.kit.dialect, { ...target.place, operation: OPERATION });
   return known.knowing(
     `It was shard ${shard} that failed, and so ${OPERATION} gives no rows of any.`,

@@ -38,7 +38,7 @@ export function rawStatement(text: string, parameters: readonly unknown[], engin
   if (fragments.length !== parameters.length)
     throw new TesseraeError(
       "VALUE_INVALID",
-      `The statement has ${fragments.length} places for parameters (?), and ${parameters.length} were given.`,
+      `The statement's places for parameters (?): ${fragments.length}. Given: ${parameters.length}.`,
       { sql: text },
     );
   fragments.push(text.slice(end));

@@ -1,14 +1,23 @@
 /** Single questions whose answer was another one than a single database's once, held against one. */
 import { forEachEngine } from "@tesserae/test-support";
+import { sql } from "kysely";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { bigint, decimal, defineSchema, federated, int } from "../../src/index.ts";
+import { bigint, date, decimal, defineSchema, federated, int, timestamp, typed } from "../../src/index.ts";
 import { type Built, offline } from "../session/offline-kysely.ts";
 import { WholeAndShards } from "./whole-and-shards.ts";
 
 const { model } = defineSchema({
   key: bigint(),
   tables: {
-    dots: federated("owner", { id: bigint(), owner: bigint(), kind: int(), n: int(), worth: decimal(9, 5) }),
+    dots: federated("owner", {
+      id: bigint(),
+      owner: bigint(),
+      kind: int(),
+      n: int(),
+      worth: decimal(9, 5),
+      day: date(),
+      created: timestamp(),
+    }),
   },
 });
 
@@ -20,6 +29,8 @@ const dots = [200, 201, 3].flatMap((count, kind) =>
     kind: kind + 1,
     n: index === 0 ? 1 : 0,
     worth: index === 0 ? "2.00000" : "0.00000",
+    day: `2024-0${kind + 1}-31`.replace("02-31", "02-29"),
+    created: new Date(Date.UTC(2024, kind, 28, 23, 59)),
   })),
 );
 
@@ -38,6 +49,27 @@ forEachEngine((engine) => {
     expect(whole).toHaveLength(rows);
     expect(merged).toEqual(whole);
   }
+
+  test("groups by month are written alike for every engine", async () => {
+    for (const column of ["day", "created"]) {
+      const month = () =>
+        typed(
+          int(),
+          sql`cast(replace(substr(cast(${sql.ref(column)} as char(10)), 1, 7), '-', '') as decimal(6, 0))`,
+        );
+      const query = offline
+        .selectFrom("dots")
+        .groupBy(month())
+        .select((eb) => [month().as("month"), eb.fn.countAll().as("dots")])
+        .orderBy("month");
+      await expectSame(query, 3);
+      expect(await databases.merged(query.toOperationNode())).toEqual([
+        { month: 202401, dots: 200n },
+        { month: 202402, dots: 201n },
+        { month: 202403, dots: 3n },
+      ]);
+    }
+  });
 
   test("an average is the same value wherever it is computed with", async () => {
     const kinds = offline.selectFrom("dots").select("kind").groupBy("kind");

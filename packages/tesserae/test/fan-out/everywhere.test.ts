@@ -158,6 +158,10 @@ forEachEngine((engine) => {
       expect(await count.execute()).toEqual([{ n: 0n }]);
       expect(await refusal(() => fed.some([null as never]))).toBe("KEY_NULL");
       expect(await refusal(() => fed.some(two.id as never))).toBe("KEY_TYPE");
+      await expect(fed.find("users" as never, 1n as never)).rejects.toMatchObject({
+        code: "LOOKUP_UNKNOWN",
+        message: expect.stringContaining("fed.main"),
+      });
       expect(await refusal(() => fed.some(["x" as never]))).toBe("KEY_TYPE");
     });
 

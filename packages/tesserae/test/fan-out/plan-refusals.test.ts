@@ -224,7 +224,10 @@ const REFUSED: Readonly<Record<string, readonly (readonly [query: () => Built, m
   "what cannot be compared outside the engine": [
     [() => dots().select("id").orderBy("details"), /ordered by "details", which is JSON/],
     [() => dots().select("id").orderBy(sql`n % 3`), /type the query does not tell.*typed/],
-    [() => dots().select("id").orderBy(typed(text(), sql`details`)), /collation the query does not tell/],
+    [
+      () => dots().select("id").orderBy(typed(text(), sql`details`)),
+      /collation the query does not tell.*number.*fed\.gather/,
+    ],
     [
       () =>
         dots()
@@ -300,6 +303,22 @@ const REFUSED: Readonly<Record<string, readonly (readonly [query: () => Built, m
     [
       () => dots().select((eb: AnyDatabase) => eb.fn.agg("string_agg", ["label", sql.lit(",")]).as("s")),
       /string_agg\(\) cannot be put together/,
+    ],
+    [
+      () => dots().select(sql`group_concat(label)`.as("s")),
+      /^(?!.*eb\.fn\.group_concat).*aggregate group_concat\(\).*fed\.gather/,
+    ],
+    [
+      () => dots().select((eb: AnyDatabase) => eb.fn("group_concat", ["label"]).as("s")),
+      /^(?!.*eb\.fn\.group_concat).*fed\.gather/,
+    ],
+    [
+      () =>
+        dots()
+          .select((eb: AnyDatabase) => ["label", counted(eb).as("total")])
+          .groupBy("label")
+          .having("total", ">", 1),
+      /write the aggregate instead of its name in the result/,
     ],
     [() => dots().select((eb: AnyDatabase) => eb.fn.agg("stddev", ["n"]).as("s")), /stddev\(\) cannot/],
     [

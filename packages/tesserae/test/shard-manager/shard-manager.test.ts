@@ -73,7 +73,7 @@ forEachEngine((engine) => {
       const wrong = await refused("VALUE_INVALID", () =>
         manager.query("select label from sheets where id = ?", [1, 2]),
       );
-      expect(wrong.message).toContain("1 places");
+      expect(wrong.message).toContain("(?): 1. Given: 2.");
     });
 
     it("keeps the selection when the key is unknown, is none, or the shard is", async () => {
@@ -266,9 +266,20 @@ forEachEngine((engine) => {
     it("writes on every shard only when it is told to", async () => {
       await using manager = fed.shardManager();
       const update = "update sheets set theme_id = null where theme_id is null";
-      const refusal = await manager.queryAll(update).catch((error: unknown) => error);
-      expect(isTesseraeError(refusal)).toBe(true);
+      const refusal = await refused("FAN_OUT_READ_ONLY", () => manager.queryAll(update));
+      expect(refusal.message).toContain("{ write: true }");
+      expect(refusal.retryable).toBe(false);
       expect(await manager.queryAll(update, [], { write: true })).toEqual([]);
+    });
+
+    it("refuses options that do not exist", async () => {
+      await using manager = fed.shardManager();
+      const misspelt = { shardColum: "shard" } as object;
+      const refusal = await refused("CONFIG_INVALID", () =>
+        manager.queryAll("select 1 as one", [], misspelt),
+      );
+      expect(refusal.message).toContain('"shardColum"');
+      await refused("CONFIG_INVALID", async () => fed.shardManager({ filter: true } as object));
     });
 
     it("keeps the selection when the next shard cannot be reached", async () => {

@@ -259,7 +259,6 @@ function checkOptions(options: GatherOptions): void {
 }
 
 function refuse(what: string): TesseraeError {
-  return new TesseraeError("CONFIG_INVALID", `${what[0]?.toUpperCase()}${what.slice(1)}.`, {
-    operation: "gather",
-  });
+  const sentence = what.startsWith("fed.") ? what : `${what[0]?.toUpperCase()}${what.slice(1)}`;
+  return new TesseraeError("CONFIG_INVALID", `${sentence}.`, { operation: "gather" });
 }

@@ -55,7 +55,7 @@ function logicalValue(value: unknown, type: LogicalType | undefined): unknown {
     default:
       throw unsupported(
         "A value stands over aggregates whose type the query does not tell.",
-        "Name it: typed(int(), 1).",
+        'Name it, typed(int(), 1), or write the aggregate instead of its name in the result: .having((eb) => eb.fn.countAll(), ">", 1).',
       );
   }
 }

@@ -16,7 +16,7 @@ import { unwrap } from "../../session/raw-fragment.ts";
 import { argumentsMin, isAggregate, isScalar, isWindowFunction } from "./known-functions.ts";
 import { childNodes, columnOf, givenValue, inside, operatorOf, queryOf } from "./nodes.ts";
 import { checkRaw, MOMENT, ownClock, unknownFunction } from "./raw-check.ts";
-import { GATHER, unsupported } from "./refusal.ts";
+import { GATHER, howToCall, unsupported } from "./refusal.ts";
 import { keyStatus, type Relation, type Scope } from "./scope.ts";
 
 export interface ExpressionPlace {
@@ -92,10 +92,7 @@ function checkFunction(node: FunctionNode): void {
     return;
   }
   if (isAggregate(name) || isWindowFunction(name))
-    throw unsupported(
-      `${func}() is called as if it were a function of one row.`,
-      `Write it with eb.fn.${name}(…) or eb.fn.agg("${name}", […]).`,
-    );
+    throw unsupported(`${func}() is called as if it were a function of one row.`, howToCall(name));
   throw unknownFunction(func);
 }
 

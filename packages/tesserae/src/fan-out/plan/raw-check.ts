@@ -9,7 +9,7 @@ import {
   isWindowFunction,
   mayPrecedeParenthesis,
 } from "./known-functions.ts";
-import { GATHER, unsupported } from "./refusal.ts";
+import { GATHER, howToCall, unsupported } from "./refusal.ts";
 
 /** Text such as 'now', of which functions and casts make the present moment. */
 export const MOMENT = /^\s*(?:now|(?:today|tomorrow|yesterday)(?:\s+[\d:.]+)?)\s*$/i;
@@ -98,10 +98,7 @@ function checkRawCall(tokens: readonly Token[], at: number): void {
   const { text: name, kind } = tokens[at] as Token;
   if (kind === "name" || tokens[at - 1]?.text === ".") throw unknownFunction(name);
   if (isAggregate(name) || isWindowFunction(name))
-    throw unsupported(
-      `A fragment of raw SQL holds the aggregate ${name}().`,
-      `Build it with eb.fn.${name}(…): how it is put together from the shards' answers must be seen.`,
-    );
+    throw unsupported(`A fragment of raw SQL holds the aggregate ${name}().`, howToCall(name));
   if (!mayPrecedeParenthesis(name)) throw unknownFunction(name);
   if (countArguments(tokens, at + 1) < argumentsMin(name)) throw ownClock(`${name}()`);
 }

@@ -19,6 +19,9 @@ const KEEP_COLLATION: ReadonlySet<string> = new Set(
   ),
 );
 
+const COMPARED_TEXT =
+  "a text column or a function of one, such as lower(…), built with eb.fn (a date written out as text is neither)";
+
 /**
  * True for text that the engine compares by code point, as far as the tree tells: a column's own collation prevails over that of values, and without a column the
  * connection's or the database's default would decide.
@@ -76,7 +79,7 @@ export function comparableType(
   if (type === undefined)
     throw unsupported(
       `${what}, whose logical type the query does not tell, and which cannot be compared between shards.`,
-      "Name the type: typed(int(), expression).",
+      `Name the type of a number or a date: typed(int(), expression). Text is compared only where it is ${COMPARED_TEXT}; for any other, ${GATHER}.`,
     );
   if (type.kind === "json")
     throw unsupported(
@@ -91,7 +94,7 @@ export function comparableType(
   if (type.kind === "text" && !binaryText)
     throw unsupported(
       `${what}, a text whose collation the query does not tell.`,
-      "Use a column, or a function of one such as lower(…), built with eb.fn.",
+      `Text is compared only where it is ${COMPARED_TEXT}. Make a number of it, typed(int(), expression), or ${GATHER}.`,
     );
   return type;
 }

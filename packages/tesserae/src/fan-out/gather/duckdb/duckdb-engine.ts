@@ -124,7 +124,7 @@ class DuckDbEngine implements AnalyticalEngine {
       if (statement.parameterCount !== parameters)
         throw new TesseraeError(
           "GATHER_SQL",
-          `The SQL has ${statement.parameterCount} parameters ($1, $2, …), and ${parameters} were given.`,
+          `The SQL's parameters ($1, $2, …): ${statement.parameterCount}. Given: ${parameters}.`,
           { operation: "gather", sql },
         );
       refuseSameNames(statement, sql);

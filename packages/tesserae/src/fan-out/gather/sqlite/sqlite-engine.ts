@@ -201,7 +201,7 @@ function checkParameters(sql: string, given: number): void {
   if (named.size !== given || expected.some((name) => !named.has(name)))
     throw new TesseraeError(
       "GATHER_SQL",
-      `The SQL has ${named.size} parameters ($1, $2, …), and ${given} were given.`,
+      `The SQL's parameters ($1, $2, …): ${named.size}. Given: ${given}.`,
       { operation: "gather", sql },
     );
 }
