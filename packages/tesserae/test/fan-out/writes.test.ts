@@ -336,7 +336,7 @@ forEachEngine((engine) => {
         };
       };
       const endOfRange = await held("copy:done", { low: 1000n, high: 2000n }, 2);
-      let endOfKey = async (): Promise<unknown> => {};
+      let endOfKey: () => Promise<unknown> = async () => undefined;
       atWrite = async (point) => {
         if (point !== "marked") return;
         await endOfRange();

@@ -163,8 +163,9 @@ class WriteRun {
     const deadline = performance.now() + waitMs;
     for (let attempt = 1; ; attempt++) {
       signal?.throwIfAborted();
-      // What is not cut over need not be left out, until it is in the way.
-      const late = ({ id, cutOver }: MoveInMain) => id <= this.#last || cutOver || attempt > 1;
+      // What is not cut over need not be left out, until it is in the way. A key that gets a place of its own is meant by no range any more, and would come back from one that is left out.
+      const late = ({ id, cutOver, isolates }: MoveInMain) =>
+        id <= this.#last || cutOver || isolates || attempt > 1;
       const moves = (await this.#movesSinceMark()).filter(late);
       const leftOut = moves.flatMap(({ members }) => members);
       const transaction = await WriteTransaction.open(target, signal);
@@ -213,8 +214,8 @@ class WriteRun {
     const known = new Set(leftOut.map(({ id }) => id));
     const now = await this.#moves.since(this.#last);
     return now.filter(
-      ({ id, cutOver, source, target }) =>
-        id > this.#last && cutOver && !known.has(id) && (source === shard || target === shard),
+      ({ id, cutOver, isolates, source, target }) =>
+        id > this.#last && (cutOver || isolates) && !known.has(id) && (source === shard || target === shard),
     );
   }
 
