@@ -159,6 +159,8 @@ export interface BeginOptions {
    * right for it (`EngineDialect.mayUncheckReferences`). Default `checked`.
    */
   readonly references?: "checked" | "unchecked" | undefined;
+  /** A read-only transaction whose rows are read slowly: the limit to idling in a transaction does not end it. MariaDB has sent its rows, and idles, long before they are read. */
+  readonly slowReader?: boolean | undefined;
 }
 
 export interface Connection {

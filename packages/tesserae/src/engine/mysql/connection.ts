@@ -22,6 +22,13 @@ const ISOLATION: Readonly<Record<IsolationLevel, string>> = {
   snapshot: "repeatable read",
 };
 
+/** A day, in seconds. */
+const SLOW_READER_S = 86_400;
+
+/** MySQL knows no limit to idling in a transaction. */
+const readersLimit = (seconds: string): string =>
+  `set @tesserae_session = 1 /*M!100300 , idle_readonly_transaction_timeout = ${seconds} */`;
+
 /** What the pool does for a connection of its own. */
 export interface ConnectionOwner {
   giveBack(session: MysqlSession, broken: boolean): void;
@@ -36,6 +43,8 @@ export class MysqlConnection implements Connection {
   #streaming = false;
   /** The session checks no foreign keys until the transaction ends. */
   #unchecked = false;
+  /** Until then its read-only transactions may idle. */
+  #patient = false;
 
   constructor(session: MysqlSession, owner: ConnectionOwner) {
     this.#session = session;
@@ -87,7 +96,7 @@ export class MysqlConnection implements Connection {
   }
 
   async begin(options: BeginOptions = {}): Promise<void> {
-    const { isolation, readOnly, references } = options;
+    const { isolation, readOnly, references, slowReader } = options;
     const characteristics = [
       ...(isolation === "snapshot" ? ["with consistent snapshot"] : []),
       ...(readOnly === true ? ["read only"] : []),
@@ -96,6 +105,10 @@ export class MysqlConnection implements Connection {
     if (references === "unchecked") {
       await this.#command("set foreign_key_checks = 0");
       this.#unchecked = true;
+    }
+    if (slowReader === true) {
+      await this.#command(readersLimit(String(SLOW_READER_S)));
+      this.#patient = true;
     }
     if (isolation !== undefined)
       await this.#command(`set transaction isolation level ${ISOLATION[isolation]}`);
@@ -111,9 +124,10 @@ export class MysqlConnection implements Connection {
   }
 
   async #checkAgain(): Promise<void> {
-    if (!this.#unchecked) return;
-    await this.#command("set foreign_key_checks = 1");
+    if (this.#unchecked) await this.#command("set foreign_key_checks = 1");
     this.#unchecked = false;
+    if (this.#patient) await this.#command(readersLimit("default"));
+    this.#patient = false;
   }
 
   async savepoint(name: string): Promise<void> {
@@ -138,8 +152,8 @@ export class MysqlConnection implements Connection {
   release(broken = false): void {
     if (this.#released) return;
     this.#released = true;
-    // A stream that nobody reads any more would block the connection for whoever comes next, and who comes next wants foreign keys checked.
-    this.#owner.giveBack(this.#session, broken || this.#streaming || this.#unchecked);
+    // A stream that nobody reads any more would block the connection for whoever comes next, and who comes next wants foreign keys checked, and a limit.
+    this.#owner.giveBack(this.#session, broken || this.#streaming || this.#unchecked || this.#patient);
   }
 
   #command(sql: string): Promise<EngineResult> {

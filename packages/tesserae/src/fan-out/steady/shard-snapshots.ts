@@ -51,7 +51,7 @@ async function begin(
 ): Promise<Connection> {
   try {
     await at("snapshot", shard);
-    await connection.begin({ isolation: "repeatable read", readOnly: true });
+    await connection.begin({ isolation: "repeatable read", readOnly: true, slowReader: true });
     const sql = `select kind from ${kit.dialect.quote(residenceTableName(federation))} limit 1`;
     await connection.run({ sql, parameters: [], readOnly: true });
     await at("opened", shard);

@@ -171,6 +171,22 @@ forEachEngine((engine) => {
       await database.close();
     });
 
+    test("let a transaction idle whose rows are read slowly, and none after it", async () => {
+      await using open = await OpenDatabase.of(engine);
+      const connection = await open.database.acquire();
+      const limitOf = () => open.column("select @@idle_readonly_transaction_timeout", connection);
+      const begin = { isolation: "repeatable read", readOnly: true, slowReader: true } as const;
+      const [before] = await limitOf();
+      await connection.begin(begin);
+      expect((await limitOf()).map(Number)).toEqual([86_400]);
+      await connection.rollback();
+      expect(await limitOf()).toEqual([before]);
+      await connection.begin(begin);
+      connection.release();
+      // The limit went with the connection.
+      expect(open.database.stats.open).toBe(0);
+    });
+
     test.each([
       ["mysql://h/", "names no database"],
       ["mysql://h/d?sslmode=x", '"sslmode" is not known'],
