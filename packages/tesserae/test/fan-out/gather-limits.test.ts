@@ -222,6 +222,17 @@ describe("the SQL", () => {
     });
   });
 
+  test.each(["duckdb", "sqlite"] as const)(
+    "on %s an unknown table is answered with those of the schema",
+    async (engine) => {
+      const asked = opened.fed.gather("select count(*) as n from nowhere", [], { engine });
+      expect(await failureOf(asked)).toMatchObject({
+        code: "GATHER_SQL",
+        message: expect.stringMatching(/[.!?] The tables of the schema are: .*things/),
+      });
+    },
+  );
+
   test("sees a statement planned for full tables, not for the empty ones it was checked on", async () => {
     const things = opened.fed.at(1n).selectFrom("things").selectAll();
     const [first] = await opened.fed.gather({ things }, "select * from things order by id limit 1");

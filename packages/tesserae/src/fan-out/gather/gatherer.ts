@@ -142,6 +142,7 @@ class Gatherer {
         sources: async (engine) => opened ?? this.#openNamed(await engine.namedParts(sql)),
         sql,
         parameters: parameters.map(bind),
+        tables: opened === undefined ? [...this.#schema.tables.keys()] : undefined,
       },
       options,
     );

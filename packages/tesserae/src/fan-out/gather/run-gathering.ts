@@ -2,7 +2,7 @@
  * One gathering, from the sources to the last row: tables are made, the SQL is checked against them, the sources' rows are brought in one after another, and the rest runs
  * on the embedded engine. Everything it took is given back when the last row was taken, when the caller stops, and when anything fails.
  */
-import { TesseraeError } from "../../base/errors.ts";
+import { isTesseraeError, TesseraeError } from "../../base/errors.ts";
 import { untilAborted } from "../../base/until-aborted.ts";
 import type { AnalyticalEngine, BoundParameter, GatheredRow, GatheredTable } from "./analytical-engine.ts";
 import { openDuckDb } from "./duckdb/duckdb-engine.ts";
@@ -20,6 +20,8 @@ export interface GatherPlan {
   sources(engine: AnalyticalEngine): Promise<readonly OpenedSource[]>;
   readonly sql: string;
   readonly parameters: readonly BoundParameter[];
+  /** The tables that the SQL may name, where it names them by itself. */
+  readonly tables?: readonly string[] | undefined;
 }
 
 /** Rows that a source is asked for at a time. */
@@ -35,7 +37,9 @@ export async function* runGathering(plan: GatherPlan, options: GatherOptions): A
     engine = await open(limits, end.signal);
     const sources = await plan.sources(engine);
     for (const { table } of sources) await engine.createTable(table);
-    await engine.check(plan.sql, plan.parameters.length);
+    await engine.check(plan.sql, plan.parameters.length).catch((error: unknown) => {
+      throw namingTables(error, plan.tables);
+    });
     const budget = new RowBudget(limits.rowsMax);
     for (const source of sources) await bringIn(engine, source, budget, end.signal);
     yield* engine.rows(plan.sql, plan.parameters);
@@ -43,6 +47,13 @@ export async function* runGathering(plan: GatherPlan, options: GatherOptions): A
     end.close();
     await engine?.close();
   }
+}
+
+/** An engine that knows no such table has seen those alone that the SQL names. */
+function namingTables(error: unknown, tables: readonly string[] | undefined): unknown {
+  if (tables === undefined || !isTesseraeError(error, "GATHER_SQL")) return error;
+  if (!/no such table|table with name .* does not exist/i.test(error.message)) return error;
+  return error.knowing(`The tables of the schema are: ${tables.join(", ")}.`, false);
 }
 
 async function bringIn(
