@@ -214,6 +214,31 @@ forEachEngine((engine) => {
       expect(await guarded.ids("users")).toEqual([]);
     });
 
+    test("knows nothing of a key from an earlier statement when one of several keys begins", async () => {
+      await using guarded = await opened(engine);
+      await guarded.setResidence("users", { low: 1n, state: "here" });
+      const range = { kind: "r", low: 5n, high: 10n } as const;
+      const connection = await guarded.open.database.acquire();
+      const all = (text: string) => guarded.sql(text, [], connection);
+      for (const state of ["leaving", "gone"] as const) {
+        await guarded.setResidence("users", { ...range, state: "here" });
+        await all("insert into users_notes (user_id, id) values (1, 1), (7, 2)");
+        await all("update users_notes set body = 'here' where user_id = 7");
+        await guarded.setResidence("users", { ...range, state });
+        const changed = all(`update users_notes set body = '${state}'`);
+        if (state === "gone") await guarded.expectRefused(changed, { reason: "not_here", key: "7" });
+        else await changed;
+        const inserted = all("insert into users_notes (user_id, id) values (1, 3), (7, 4)");
+        if (state === "gone") await guarded.expectRefused(inserted, { reason: "not_here", key: "7" });
+        else await inserted;
+        if (state === "leaving")
+          expect((await guarded.log("users")).map(({ primaryKey }) => primaryKey[1])).toEqual([2, 4]);
+        await guarded.setResidence("users", { ...range, state: "here" });
+        await all("delete from users_notes");
+      }
+      connection.release();
+    });
+
     test("keeps federations apart, on one shard too", async () => {
       await using guarded = await opened(engine);
       await guarded.setResidence("users", { low: 1n, state: "here" });

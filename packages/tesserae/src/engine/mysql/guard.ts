@@ -189,7 +189,8 @@ class Memory {
     const now = "@@session.timestamp * @tesserae_session";
     const inDatabase = kind === "change";
     this.holds = `${key} <=> ${keyVariable} and @@session.timestamp <=> ${clock}${inDatabase ? ` and database() <=> ${database}` : ""}`;
-    this.remember = `(${clock} := ${now}) is not false and (${keyVariable} := ${key}) is not null${inDatabase ? ` and (${database} := database()) is not null` : ""}`;
+    // The server leaves out what it knows to be true: `(… := key) is not null` of a column that is never null, and the assignment with it.
+    this.remember = `(${keyVariable} := ${key}) <=> ${key} and (${clock} := ${now}) is not false${inDatabase ? ` and (${database} := database()) is not null` : ""}`;
     this.set = `set ${clock} = ${now}, ${keyVariable} = ${key}${inDatabase ? `, ${database} = database()` : ""}`;
   }
 }
