@@ -17,6 +17,7 @@ import {
 import { isTesseraeError, TesseraeError } from "../base/errors.ts";
 import { toEngineError } from "../engine/engine-error.ts";
 import type { SessionBinding } from "./binding.ts";
+import { JoinedConnection } from "./joined-connection.ts";
 import { inConnectionContext, joinTransaction, openTransaction } from "./open-transaction.ts";
 import { RoutedConnection } from "./routed-connection.ts";
 import { RoutedQuery } from "./routed-query.ts";
@@ -118,7 +119,7 @@ export class RoutedExecutor extends DefaultQueryExecutor {
     if (open !== undefined) {
       const joined = await joinTransaction(open, traveller);
       if (binding.strict) joined.askAtCommit(traveller);
-      return consumer(joined);
+      return consumer(new JoinedConnection(joined, traveller));
     }
     let connection: RoutedConnection;
     try {

@@ -163,25 +163,34 @@ export class RoutedConnection implements DatabaseConnection {
     throw this.#overtake(staleRead(way).at(this.target.place));
   }
 
+  streamQuery<R>(compiled: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
+    return this.streamFor<R>(this.opener, compiled, chunkSize);
+  }
+
   /**
    * In a strict session outside a transaction the stream has one of its own, which reads one snapshot: the residence is asked in it first, because rows
    * that were handed out cannot be taken back. READ_STALE comes before the first row or not at all.
    */
-  async *streamQuery<R>(compiled: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
+  async *streamFor<R>(
+    traveller: Traveller,
+    compiled: CompiledQuery,
+    chunkSize: number,
+  ): AsyncIterableIterator<QueryResult<R>> {
+    const { way } = traveller;
     const planned = this.#planned(compiled);
     const { plan, sql, parameters } = planned;
     if (plan.writesLookups) {
       // Main has to know the values before any row is handed out.
-      const { rows } = await this.runBound(this.opener, boundFor(this.opener.way, planned));
+      const { rows } = await this.runBound(traveller, boundFor(way, planned));
       for (let start = 0; start < rows.length; start += chunkSize)
         yield { rows: rows.slice(start, start + chunkSize) as R[] };
       return;
     }
-    const inSnapshot = this.opener.way.strict && !this.inTransaction;
+    const inSnapshot = way.strict && !this.inTransaction;
     try {
       if (inSnapshot) {
         await this.connection.begin({ isolation: "repeatable read", readOnly: true });
-        await this.#refuseMoved(this.opener);
+        await this.#refuseMoved(traveller);
       }
       for await (const rows of this.connection.stream(plan.statement(sql, parameters), chunkSize)) {
         yield { rows: plan.decode(rows) as R[] };

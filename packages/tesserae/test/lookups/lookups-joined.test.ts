@@ -94,6 +94,26 @@ forEachEngine((engine) => {
       ).rejects.toMatchObject(TAKEN);
     });
 
+    test("with a signal, as a stream, and on a connection that is kept: under the key that writes", async () => {
+      const insert = (id: bigint, email: string) => user(3n).insertInto("people").values({ id, email });
+      await user(1n)
+        .transaction()
+        .execute(async () => {
+          await insert(20n, "signal").execute({ signal: new AbortController().signal });
+          await user(3n)
+            .connection()
+            .execute((db) => db.insertInto("people").values({ id: 21n, email: "kept" }).execute());
+          const stream = user(3n)
+            .updateTable("people")
+            .set({ email: "streamed" })
+            .where("id", "=", 20n)
+            .returningAll();
+          if (engine.name !== "mysql") for await (const row of stream.stream()) expect(row.user_id).toBe(3n);
+        });
+      const emails = engine.name === "mysql" ? ["signal", "kept"] : ["kept", "streamed"];
+      for (const email of emails) expect(await fed.lookups.keyOf("people", { email }), email).toBe(3n);
+    });
+
     test("with savepoints whose names are one name for some engines", async () => {
       const transaction = await user(1n).startTransaction().execute();
       const outer = await transaction.savepoint("A").execute();
