@@ -41,6 +41,10 @@ export type Row = Record<string, unknown>;
 const CONCURRENCY_DEFAULT = 8;
 const OPERATION = "queryAll";
 
+/** A text that writes as its first word says is not sent: a server that refuses a write is suspected of being a replica. The servers find out about the others. */
+const WRITING =
+  /^(?:\s|--[^\n]*\n|\/\*(?:[^*]|\*(?!\/))*\*\/)*(?:insert|update|delete|replace|merge|truncate)\b/i;
+
 const OPTIONS: Readonly<Record<keyof QueryAllOptions, true>> = {
   write: true,
   whileMoving: true,
@@ -57,6 +61,7 @@ export async function queryAll(
 ): Promise<Row[]> {
   refuseUnknownOptions(options, OPTIONS, OPERATION);
   const { write = false, whileMoving = "refuse", shardColumn, signal } = options;
+  if (!write && WRITING.test(sql)) throw wantsToWrite(sql);
   const concurrency = checkConcurrency(options.concurrency);
   signal?.throwIfAborted();
   const before = whileMoving === "refuse" ? await restingMarker(parts) : undefined;
@@ -114,7 +119,7 @@ async function ask(target: Target, { sql, parameters, write, signal }: Question)
     });
 }
 
-function wantsToWrite(sql: string, cause: TesseraeError): TesseraeError {
+function wantsToWrite(sql: string, cause?: TesseraeError): TesseraeError {
   return new TesseraeError(
     "FAN_OUT_READ_ONLY",
     `${OPERATION} only reads, and this statement writes. To write on every shard, give { write: true }: ${OPERATION}(sql, params, { write: true }).`,

@@ -269,6 +269,10 @@ forEachEngine((engine) => {
       const refusal = await refused("FAN_OUT_READ_ONLY", () => manager.queryAll(update));
       expect(refusal.message).toContain("{ write: true }");
       expect(refusal.retryable).toBe(false);
+      // Found out by the database alone.
+      const table = "create table never_made (n integer)";
+      const late = await refused("FAN_OUT_READ_ONLY", () => manager.queryAll(table));
+      expect(late).toMatchObject({ retryable: false, message: expect.stringContaining("{ write: true }") });
       expect(await manager.queryAll(update, [], { write: true })).toEqual([]);
     });
 
