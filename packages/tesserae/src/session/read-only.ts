@@ -13,7 +13,8 @@ export function isReadOnly(node: OperationNode): boolean {
   return readsOnlyInWith(select);
 }
 
-const FIRST_WORD = /^(?:\s+|--[^\n]*\n|\/\*[\s\S]*?\*\/|\()*([a-z]+)/i;
+/** Each blank for itself: runs of them inside a repetition take time without end where no word follows. */
+const FIRST_WORD = /^(?:\s|--[^\n]*\n|\/\*(?:[^*]|\*(?!\/))*\*\/|\()*([a-z]+)/i;
 const READING_WORDS = new Set(["select", "with", "values", "table", "explain", "show"]);
 
 /** A whole raw statement that reads, by its first word. What it calls or holds may write, and what ends a transaction does not begin so. */

@@ -21,7 +21,8 @@ const KINDS: Readonly<Record<string, StatementKind>> = {
   detach: "state",
 };
 
-const FIRST_WORD = /^(?:\s+|--[^\n]*\n|\/\*[\s\S]*?\*\/|;)*([a-z]+)/i;
+/** Each blank for itself: runs of them inside a repetition take time without end where no word follows. */
+const FIRST_WORD = /^(?:\s|--[^\n]*\n|\/\*(?:[^*]|\*(?!\/))*\*\/|;)*([a-z]+)/i;
 const RETURNING = /\breturning\b/i;
 
 /** The statement cannot change anything, by its first word. */
