@@ -54,7 +54,7 @@ describe.skipIf(reason !== undefined)(
         .poll(() => bar.getAttribute("value").then(Number), { timeout: 20_000 })
         .toBeGreaterThan(10);
       expect(await page.locator("[data-move-text]").innerText()).toMatch(
-        /^Copies dots: [\d,]+ of 1,501 rows/,
+        /^Copies (dots|texts): [\d,]+ of 3,001 rows/,
       );
       expect((await cells())[4]).toBe("moving");
       await page.getByRole("button", { name: "Undo" }).waitFor({ timeout: 20_000 });

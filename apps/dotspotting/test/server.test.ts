@@ -129,7 +129,7 @@ describe("the server", { timeout: 60_000 }, () => {
     const again = new Visitor(await second.address);
     again.cookies.set("dotspotting", visitor.cookies.get("dotspotting")!);
     const page = async () => readable((await again.get("/operator")).text);
-    await expect.poll(page, { timeout: 30_000 }).toMatch(/keeper 1 → 2 just now 301 \d+ ms Done Undo/);
+    await expect.poll(page, { timeout: 30_000 }).toMatch(/keeper 1 → 2 just now 601 \d+ ms Done Undo/);
     expect(readable((await again.get(sheet)).text)).toContain("300 dots by keeper");
     second.child.kill("SIGTERM");
     expect((await second.ended).code).toBe(0);

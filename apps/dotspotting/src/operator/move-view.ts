@@ -78,6 +78,10 @@ const beforeCutOver: ReadonlySet<string> = new Set([
   "freeze",
 ]);
 
+function tableWords(table: string | undefined): string {
+  return table === undefined ? "rows" : table === "dot_texts" ? "texts" : table;
+}
+
 function words(move: MoveStatus): string {
   const { step, from, to, table, rowsTotal, rowsCopied, rowsVerified, rowsPerSecond, remainingMs } = move;
   if (move.waitsFor !== undefined) {
@@ -87,7 +91,7 @@ function words(move: MoveStatus): string {
   const rate = rowsPerSecond > 0 ? `, ${number.format(Math.round(rowsPerSecond))} a second` : "";
   const left = remainingMs === undefined ? "" : `, ${seconds(remainingMs)} left`;
   const of = (rows: number) =>
-    `${table ?? "rows"}: ${number.format(rows)} of ${number.format(Math.max(rows, rowsTotal))} rows${rate}${left}`;
+    `${tableWords(table)}: ${number.format(rows)} of ${number.format(Math.max(rows, rowsTotal))} rows${rate}${left}`;
   switch (step) {
     case "shape":
       return "Gives it a place of its own";
